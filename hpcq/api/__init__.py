@@ -1,0 +1,1 @@
+"""The HTTP layer: it translates between requests and the engine, and decides nothing."""

@@ -1,0 +1,57 @@
+"""The web application, and the server settings that belong to it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from hpcq.api import docs_page, events, files, guard, jobs, many, metrics, openapi, queues, server
+from hpcq.api.connections import cap_connections
+from hpcq.api.table import bind
+
+if TYPE_CHECKING:
+    from hpcq.config import Settings
+    from hpcq.engine.engine import Engine
+
+# Fixed paths stand before those with a {name} that would match them too.
+ROUTES = (
+    *server.ROUTES,
+    *metrics.ROUTES,
+    *many.ROUTES,
+    *jobs.ROUTES,
+    *files.ROUTES,
+    *queues.ROUTES,
+    *events.ROUTES,
+)
+
+IDLE_S = 20.0  # a connection that is idle, or has not sent a request's head in so long, is closed
+LINGER_S = 5.0  # how long the rest of a refused body is read and thrown away
+
+
+def build_app(engine: "Engine", settings: "Settings") -> web.Application:
+    """All routes behind the door."""
+    door = guard.Door(settings.server.allowed_hosts, same_user=settings.server.same_user)
+    app = web.Application(middlewares=[guard.middleware(door)], client_max_size=settings.limits.body_bytes)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, bind(route, engine, settings))
+    for path in docs_page.PATHS:
+        app.router.add_get(path, docs_page.serve)
+    app.router.add_get("/openapi.json", docs_page.document(openapi.document(ROUTES, _params(engine))))
+    app.cleanup_ctx.append(metrics.running(engine))
+    return app
+
+
+async def start_site(app: web.Application, settings: "Settings") -> web.AppRunner:
+    """Serve on the configured address. `runner.addresses` says which; `await runner.cleanup()` ends it."""
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=IDLE_S, lingering_time=LINGER_S, handle_signals=False
+    )
+    await runner.setup()
+    if runner.server:
+        cap_connections(runner.server, settings.limits.connections)
+    await web.TCPSite(runner, settings.server.host, settings.server.port).start()
+    return runner
+
+
+def _params(engine: "Engine") -> Mapping[str, dict[str, Any]]:
+    return {name: lane.params_schema for name, lane in engine.lanes.items()}

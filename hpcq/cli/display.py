@@ -1,0 +1,131 @@
+"""What `hpcq run` shows of many jobs: where they go, a line for each change, how each ended, the sums."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpcq.cli.output import COLOURS, clean, duration, table, title
+from hpcq.cli.report import times
+from hpcq.cli.watch import Change
+
+if TYPE_CHECKING:
+    from hpcq.client import Job
+
+WORDS = {
+    "blocked": "PENDING",
+    "delayed": "PENDING",
+    "queued": "PENDING",
+    "starting": "STARTING",
+    "running": "RUNNING",
+    "cancelling": "CANCELLING",
+    "succeeded": "SUCCESS",
+    "failed": "FAILED",
+    "cancelled": "CANCELLED",
+}
+FEW = 50  # of more jobs only the failures get a line of their own
+NAME = 32
+
+
+class Display:
+    """Writes lines to stdout, or to stderr where stdout is for JSON. Times are seconds since the jobs were sent."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        self._err = stderr
+        self._names: dict[str, str] = {}
+        self._sent = datetime.now().astimezone()
+        self._last: dict[str, str] = {}
+
+    def header(self, url: str, queues: Sequence[Mapping[str, Any]], wanted: Mapping[str, int]) -> None:
+        """Time, server, and the queues that the jobs go to, with their slots; says when nobody serves one."""
+        self._line(f"{self._sent:%Y-%m-%d %H:%M:%S}  {clean(url)}  {sum(wanted.values())} jobs")
+        known = {str(queue["name"]): queue for queue in queues}
+        for name, count in wanted.items():
+            queue = known.get(name)
+            if queue is None:
+                self._line(clean(f"  {name}: {count} jobs; there is no such queue"))
+                continue
+            self._line(clean(f"  {name}: {count} jobs, {queue.get('slots')} slots"))
+            if trouble := unserved(queue):
+                self._line(click.style(clean(f"  {name}: {trouble}"), fg="yellow"))
+
+    def sent(self, ids: Sequence[str], specs: Sequence[Mapping[str, Any]]) -> None:
+        """The jobs are on the server's disk."""
+        self._names = {job_id: clean(title(spec))[:NAME] for job_id, spec in zip(ids, specs, strict=True)}
+        if len(ids) <= FEW:
+            for job_id in ids:
+                self._event(job_id, "SENT", "cyan", 0.0)
+
+    def change(self, change: Change) -> None:
+        """A line for a job's new state."""
+        word = WORDS.get(change.state, change.state.upper())
+        if self._last.get(change.job_id) == word:
+            return
+        self._last[change.job_id] = word
+        if len(self._names) <= FEW or change.state == "failed":
+            since_s = (datetime.fromisoformat(change.at) - self._sent).total_seconds()
+            self._event(change.job_id, word, COLOURS.get(change.state, "white"), since_s)
+
+    def results(self, jobs: "Sequence[Job]") -> None:
+        """Each result, if they are few, and the sums."""
+        self._line("")
+        if len(jobs) <= FEW and not self._err:
+            columns = ("name", "state", "message", "queue", "slot", "ran", "finished", "id")
+            table(columns, [_result(job) for job in jobs])
+        good = sum(job["state"] == "succeeded" for job in jobs)
+        figures = [f"{name.removesuffix('_s')} {duration(seconds)}" for name, seconds in times(jobs).items()]
+        self._line(", ".join(figures))
+        colour = "green" if good == len(jobs) else "red"
+        self._line(click.style(f"{good} of {len(jobs)} succeeded", fg=colour))
+
+    def say(self, text: str) -> None:
+        """A remark between the lines."""
+        self._line(clean(text))
+
+    def _event(self, job_id: str, word: str, colour: str, since_s: float) -> None:
+        shown = click.style(word.ljust(10), fg=colour)
+        self._line(f"{max(0.0, since_s):8.2f}s  {shown}  {self._names.get(job_id, '')}  {job_id}")
+
+    def _line(self, text: str) -> None:
+        click.echo(text, err=self._err)
+        (sys.stderr if self._err else sys.stdout).flush()
+
+
+def unserved(queue: Mapping[str, Any]) -> str | None:
+    """Why nobody serves a queue, if nobody does."""
+    if queue.get("paused"):
+        because = f" ({queue['paused_reason']})" if queue.get("paused_reason") else ""
+        return f"paused{because}: its jobs wait until `hpcq queues resume {queue['name']}`"
+    if not queue.get("slots"):
+        return f"no slots: its jobs wait until `hpcq queues scale {queue['name']} N`"
+    return None
+
+
+def _result(job: "Job") -> tuple[object, ...]:
+    finished = (job.get("finished_at") or "-")[:19].replace("T", " ")
+    return (
+        title(job)[:NAME],
+        job["state"],
+        message(job)[:80],
+        job["queue"],
+        job.get("slot"),
+        duration(job.get("run_s")),
+        finished,
+        job["id"],
+    )
+
+
+def message(job: "Job") -> str:
+    """What a job has to say for itself: its error, its own message, its value, the last line that it printed."""
+    if error := job.get("error"):
+        return f"{error.get('type')}: {error.get('message')}"
+    result = job.get("result")
+    if not isinstance(result, dict):
+        return "" if result is None else str(result)
+    for name in ("message", "value"):
+        if result.get(name) is not None:
+            return str(result[name])
+    lines = str(result.get("tail") or "").strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,298 @@
+"""What clients ask for, turned into the core's events: keys and ids are resolved before the core sees anything."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from hpcq.core.events import Cancelled, Edited, Event, Reopened, Submitted
+from hpcq.core.job import FINAL, FRESH, Dependency, History, NewJob, Treatment
+from hpcq.engine.errors import BadSpec, Conflict, FieldError, NotFound, TooMany
+from hpcq.engine.ids import uuid7
+from hpcq.engine.intake import Intake, Need, Prepared, policy
+from hpcq.engine.lane import Lane
+from hpcq.engine.messages import Cancel, Edit, Message, Retry, Submit
+from hpcq.engine.round import Gathering
+from hpcq.engine.spec import JobPatch, wall
+from hpcq.store.rows import Counters, EditRow, JobRow, KeyRow, Lookup, NewRow, Resolved
+
+SLICE = 1000
+KEY_LIFE_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to a submit."""
+
+    ids: list[str]
+    created: bool  # False: an idempotency key was used before, and these are the first jobs
+    job: int | None = None  # of a single new job
+    row: JobRow | None = None  # the same, as it was committed
+
+
+class Numbers:
+    """The last numbers given out."""
+
+    def __init__(self, counters: Counters) -> None:
+        self.job = counters.job
+        self.by_org = dict(counters.numbers)
+
+    def next_job(self) -> int:
+        self.job += 1
+        return self.job
+
+    def next_number(self, org_id: str) -> int:
+        self.by_org[org_id] = number = self.by_org.get(org_id, 0) + 1
+        return number
+
+
+def lookup(messages: Iterable[Message]) -> Lookup | None:
+    """All keys and ids that a round's requests name; None when there are none."""
+    keys: dict[tuple[str, str], None] = {}
+    ids: dict[str, None] = {}
+    for message in messages:
+        if isinstance(message, Submit):
+            if message.key:
+                keys[_scope(message), f"request:{message.key}"] = None
+            for prepared in message.jobs:
+                if prepared.key:
+                    keys[prepared.treatment.org_id, prepared.key] = None
+                for need in prepared.needs:
+                    if need.job_id:
+                        ids[need.job_id] = None
+        elif isinstance(message, Cancel | Retry | Edit):
+            ids[message.job_id] = None
+    return Lookup(keys=tuple(keys), ids=tuple(ids)) if keys or ids else None
+
+
+def _scope(message: Submit) -> str:
+    return message.org or (message.jobs[0].treatment.org_id if message.jobs else "default")
+
+
+class Admission:
+    """Admits what clients ask for, within one round after another."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        lanes: Mapping[str, Lane],
+        refusals: Callable[[Treatment], list[tuple[str, str]]],
+        numbers: Numbers,
+        limit: int,
+    ) -> None:
+        self._intake = intake
+        self._lanes = lanes
+        self._refusals = refusals
+        self._limit = limit
+        self.numbers = numbers
+        self._refused: dict[Treatment, list[tuple[str, str]]] = {}
+        self._known: Resolved = Resolved({}, {})
+        self._fresh: dict[str, int] = {}  # ids submitted in this round
+
+    def open_round(self, known: Resolved | None) -> None:
+        """What the store said of the keys and ids of this round."""
+        self._known = known or Resolved({}, {})
+        self._fresh = {}
+        self._refused.clear()
+
+    # Submits.
+
+    async def submit(self, message: Submit, gathering: Gathering, waiting: int) -> tuple[Submission, list[Submitted]]:
+        """Number the jobs of one submit and gather their rows. Raises EngineError; then nothing was gathered."""
+        if message.key and (repeat := self._repeat(_scope(message), f"request:{message.key}", _digest(message.jobs))):
+            return repeat, []
+        if waiting + len(message.jobs) > self._limit:
+            raise TooMany(
+                f"{waiting} jobs are unfinished, at most {self._limit} may be; wait, or raise limits.waiting_jobs"
+            )
+        repeats = self._repeats(message.jobs)
+        self._refuse(message, repeats)
+        return await self._number(message, gathering, repeats)
+
+    def _repeats(self, jobs: Iterable[Prepared]) -> dict[int, str]:
+        """Index -> id of the jobs whose own key was used before."""
+        found = {}
+        for index, prepared in enumerate(jobs):
+            if prepared.key:
+                repeat = self._repeat(prepared.treatment.org_id, prepared.key, prepared.digest())
+                if repeat:
+                    found[index] = repeat.ids[0]
+        return found
+
+    def _repeat(self, org_id: str, key: str, digest: bytes) -> Submission | None:
+        row = self._known.keys.get((org_id, key))
+        if row is None:
+            return None
+        if row.body_sha != digest:
+            text = "was used with another body within the last 24 hours; use a fresh key for a different job"
+            raise BadSpec([FieldError("/idempotency_key", text)])
+        return Submission(orjson.loads(row.ids), False)
+
+    def _refuse(self, message: Submit, repeats: Mapping[int, str]) -> None:
+        """Raise for what can never run, and for dependencies that there are not."""
+        errors: list[FieldError] = []
+        for index, prepared in enumerate(message.jobs):
+            if index in repeats:
+                continue
+            prefix = f"/{index}" if message.bulk else ""
+            treatment = prepared.treatment
+            refused = self._refused.get(treatment)
+            if refused is None:
+                refused = self._refused[treatment] = self._refusals(treatment)
+            errors.extend(FieldError(f"{prefix}/{place}", text) for place, text in refused)
+            for place, need in enumerate(prepared.needs):
+                if need.job_id and self._row(treatment.org_id, need.job_id) is None and need.job_id not in self._fresh:
+                    errors.append(FieldError(f"{prefix}/depends_on/{place}", f"there is no job {need.job_id}"))
+        if errors:
+            raise BadSpec(errors[:1000])
+
+    async def _number(
+        self, message: Submit, gathering: Gathering, repeats: Mapping[int, str]
+    ) -> tuple[Submission, list[Submitted]]:
+        ids: list[str] = []
+        numbers: list[int] = []
+        rows: list[NewRow] = []
+        events: list[Submitted] = []
+        batch: list[NewJob] = []
+        at = gathering.now.wall
+        for index, prepared in enumerate(message.jobs):
+            if index in repeats:
+                ids.append(repeats[index])
+                row = self._known.jobs.get(repeats[index])
+                numbers.append(row.job if row else self._fresh.get(repeats[index], 0))
+                continue
+            row_, new = self._new(prepared, at, numbers)
+            ids.append(row_.id)
+            numbers.append(row_.job)
+            rows.append(row_)
+            batch.append(new)
+            if prepared.key:
+                self._keep_key(gathering, prepared.treatment.org_id, prepared.key, prepared.digest(), [row_.id])
+            if len(batch) == SLICE:
+                events.append(Submitted(tuple(batch)))
+                batch = []
+                await asyncio.sleep(0)
+        if batch:
+            events.append(Submitted(tuple(batch)))
+        if message.key:
+            self._keep_key(gathering, _scope(message), f"request:{message.key}", _digest(message.jobs), ids)
+        gathering.inserts.update((row.job, row) for row in rows)
+        self._fresh.update((row.id, row.job) for row in rows)
+        single = rows[0].job if len(rows) == len(ids) == 1 else None
+        if single is not None:
+            gathering.rest.starts.append(single)  # read back within the commit's hop
+        return Submission(ids, bool(rows) or not repeats, single), events
+
+    def _new(self, prepared: Prepared, at: float, numbers: list[int]) -> tuple[NewRow, NewJob]:
+        job = self.numbers.next_job()
+        treatment = prepared.treatment
+        depends_on = tuple(self._dependency(need, numbers, treatment.org_id) for need in prepared.needs)
+        row = NewRow(
+            job=job,
+            id=uuid7(),
+            org_id=treatment.org_id,
+            number=self.numbers.next_number(treatment.org_id),
+            name=prepared.name,
+            runner=prepared.runner,
+            treatment=treatment,
+            spec=prepared.spec,
+            tags=prepared.tags,
+            depends_on=depends_on,
+            batch_key=prepared.batch_key,
+            created_at=at,
+            run_at=prepared.run_at,
+            expires_at=prepared.expires_at,
+        )
+        return row, NewJob(job, treatment, FRESH, prepared.run_at, prepared.expires_at, depends_on)
+
+    def _dependency(self, need: Need, numbers: list[int], org_id: str) -> Dependency:
+        if need.index is not None:
+            return Dependency(numbers[need.index], need.on)
+        assert need.job_id is not None
+        row = self._row(org_id, need.job_id)
+        if row is None:
+            return Dependency(self._fresh[need.job_id], need.on)
+        return Dependency(row.job, need.on, row.state if row.state in FINAL else None)
+
+    def _keep_key(self, gathering: Gathering, org_id: str, key: str, digest: bytes, ids: list[str]) -> None:
+        row = KeyRow(org_id, key, digest, orjson.dumps(ids), gathering.now.wall)
+        gathering.rest.keys.append(row)
+        self._known.keys[org_id, key] = row  # for a later request of the same round
+
+    # Single jobs.
+
+    def _row(self, org: str | None, job_id: str) -> JobRow | None:
+        row = self._known.jobs.get(job_id)
+        return row if row and org in (None, row.org_id) else None
+
+    def _found(self, org: str | None, job_id: str) -> JobRow:
+        row = self._row(org, job_id)
+        if row is None:
+            raise NotFound(f"there is no job {job_id}")
+        return row
+
+    def cancel(self, message: Cancel) -> Event:
+        row = self._found(message.org, message.job_id)
+        if row.state in FINAL:
+            raise Conflict(f"job {row.id} is {row.state} already; only an unfinished job can be cancelled")
+        return Cancelled(row.job)
+
+    def retry(self, message: Retry) -> Event:
+        row = self._found(message.org, message.job_id)
+        if row.state not in FINAL:
+            raise Conflict(f"job {row.id} is {row.state}; only a final job can be retried")
+        history = History(attempt=row.history.attempt, reopened=row.history.reopened + 1)
+        return Reopened(NewJob(row.job, row.treatment, history))
+
+    def edit(self, message: Edit, gathering: Gathering) -> Event:
+        """The change of one job; its row is gathered too."""
+        row = self._found(message.org, message.job_id)
+        if row.state in FINAL:
+            raise Conflict(f"job {row.id} is {row.state}; only an unfinished job can be changed")
+        treatment = self._edited(row, message.patch)
+        if refused := self._refusals(treatment):
+            raise BadSpec([FieldError(f"/{place}", text) for place, text in refused])
+        given = message.patch.model_fields_set
+        spec: dict[str, Any] = orjson.loads(row.spec)
+        if "tags" in given:
+            spec["tags"] = message.patch.tags
+        edit = EditRow(
+            job=row.job,
+            treatment=treatment,
+            spec=orjson.dumps(spec),
+            tags=tuple(spec.get("tags", {}).items()),
+            run_at=wall(message.patch.run_at) if "run_at" in given else row.run_at,
+            expires_at=wall(message.patch.expires_at) if "expires_at" in given else row.expires_at,
+            name=message.patch.name if "name" in given else row.name,
+        )
+        gathering.rest.edits.append(edit)
+        return Edited(row.job, treatment, edit.run_at, edit.expires_at)
+
+    def _edited(self, row: JobRow, patch: JobPatch) -> Treatment:
+        lane = self._lanes.get(row.treatment.queue)
+        given = patch.model_fields_set
+        changes: dict[str, Any] = {}
+        if "priority" in given:
+            changes["priority"] = patch.priority
+        if "timeout_s" in given:
+            changes["timeout_s"] = patch.timeout_s if patch.timeout_s is not None or lane is None else lane.timeout_s
+        if "retries" in given:
+            default = lane.retries if lane else row.treatment.retries
+            changes["retries"] = policy(patch.retries) if patch.retries else default
+        if "resources" in given:
+            changes["resources"] = tuple(sorted(patch.resources.items()))
+        if "requires" in given:
+            changes["requires"] = tuple(sorted(patch.requires.items()))
+        if "batch_key" in given:
+            changes["session_key"] = patch.batch_key
+        return self._intake.shared(replace(row.treatment, **changes))
+
+
+def _digest(jobs: Iterable[Prepared]) -> bytes:
+    total = hashlib.sha256()
+    for prepared in jobs:
+        total.update(prepared.digest())
+    return total.digest()

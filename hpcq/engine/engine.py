@@ -1,0 +1,395 @@
+"""The consumer of the one inbox: drain, resolve, let the core decide, commit, and only then answer, publish and act."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from hpcq.core.effects import Start
+from hpcq.core.events import QueueChanged, Ticked
+from hpcq.core.job import FINAL, Moment, State, Treatment
+from hpcq.core.scheduler import Scheduler
+from hpcq.engine import errors
+from hpcq.engine.admission import Admission, Numbers, Submission, lookup
+from hpcq.engine.alarm import Alarm, now
+from hpcq.engine.attempt import Attempt, Surroundings
+from hpcq.engine.floor import Floor
+from hpcq.engine.hub import EventHub
+from hpcq.engine.intake import Intake, Prepared
+from hpcq.engine.lane import Lane
+from hpcq.engine.messages import (
+    Cancel,
+    ChangeQueue,
+    Edit,
+    Ended,
+    HandleMade,
+    Message,
+    Reply,
+    Retry,
+    SaveSchedule,
+    Submit,
+)
+from hpcq.engine.round import Gathering
+from hpcq.engine.spawned import spawn
+from hpcq.engine.spec import JobPatch
+from hpcq.store.errors import StoreBroken, StoreFull
+from hpcq.store.reader import Reader
+from hpcq.store.rows import Committed, EventRow, QueueRow
+from hpcq.store.writer import Writer
+
+if TYPE_CHECKING:
+    from hpcq.engine.views import Views
+
+log = logging.getLogger("hpcq.engine")
+PROGRESS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the engine is made of."""
+
+    lanes: Mapping[str, Lane]
+    new_core: Callable[[], Scheduler]
+    around: Surroundings
+    writer: Writer
+    reader: Reader
+
+
+class Engine:
+    """Everything between the API and the parts that decide, keep and run."""
+
+    views: "Views"  # set by the composition root
+
+    def __init__(
+        self,
+        parts: Parts,
+        numbers: Numbers,
+        waiting_limit: int,
+        reload: Callable[["Engine"], Awaitable[None]],
+    ) -> None:
+        lanes = self.lanes = parts.lanes
+        self.new_core = parts.new_core
+        self.core = parts.new_core()
+        self.around = parts.around
+        self.writer = parts.writer
+        self.reader = parts.reader
+        self._reload = reload
+        self.hub = EventHub()
+        self.intake = Intake(lanes)
+        self.floor = Floor(lanes, parts.around, parts.writer, parts.reader, self.post)
+        self.floor.on_progress = self._progressed
+        self.live_settings: dict[str, QueueRow] = {}
+        self.fatal: asyncio.Future[int] = asyncio.get_running_loop().create_future()  # the exit status
+        self.used: set[str] = set()  # queues that are in the configuration, or were ever used
+        self.full = False  # the disk is
+        self.draining = False
+        self._admission = Admission(self.intake, lanes, self._refusals, numbers, waiting_limit)
+        self._loop = asyncio.get_running_loop()
+        self._inbox: deque[Message] = deque()
+        self._ready = asyncio.Event()
+        self._round_done = asyncio.Event()
+        self._alarm = Alarm(lambda: self.post(Ticked()))
+        self._watchers: dict[str, set[asyncio.Future[None]]] = {}
+        self._told: dict[int, float] = {}  # job -> when its progress was last published
+        self._consumer: asyncio.Task[None] | None = None
+
+    def _refusals(self, treatment: Treatment) -> list[tuple[str, str]]:
+        return self.core.refusals(treatment)  # of the core there is now: it may be replaced
+
+    # The inbox.
+
+    def post(self, message: Message) -> None:
+        """Put a message into the inbox; from the loop's own thread."""
+        self._inbox.append(message)
+        self._ready.set()
+
+    async def _ask(self, make: Any) -> Any:
+        if self.full:
+            raise errors.OutOfSpace("the disk is full; nothing was kept. Free space in the data folder, then try again")
+        reply: Reply = asyncio.get_running_loop().create_future()
+        self.post(make(reply))
+        return await reply
+
+    def start(self) -> None:
+        """Begin to consume the inbox."""
+        self._consumer = spawn(self._consume(), "engine")
+        self.post(Ticked())
+
+    async def stop(self) -> None:
+        """Consume nothing more."""
+        self._alarm.stop()
+        if self._consumer:
+            self._consumer.cancel()
+            await asyncio.gather(self._consumer, return_exceptions=True)
+        self.hub.close()
+
+    async def _consume(self) -> None:
+        try:
+            while True:
+                await self._ready.wait()
+                self._ready.clear()
+                messages = list(self._inbox)
+                self._inbox.clear()
+                if messages:
+                    await self._round(messages)
+        except StoreBroken as broken:
+            self._die(broken)
+        except Exception as error:
+            log.exception("the engine failed; this is a bug")
+            self._die(error)
+
+    def _die(self, error: Exception) -> None:
+        """What was being committed is unknown: stop, say so, recover at the next start."""
+        log.critical("stopping: %s; the next start recovers what was committed", error)
+        if not self.fatal.done():
+            self.fatal.set_result(74)
+
+    async def round_done(self) -> None:
+        """Wait for the end of the next round."""
+        await self._round_done.wait()
+
+    # One round.
+
+    async def _round(self, messages: Sequence[Message]) -> None:
+        named = lookup(messages)
+        self._admission.open_round(await self.writer.resolve(named) if named else None)
+        gathering = Gathering(now())
+        replies: list[tuple[Reply, Any]] = []
+        for message in messages:
+            await self._take(message, gathering, replies)
+        gathering.add(self.core.assign(gathering.now))
+        try:
+            committed = await self._commit(gathering)
+        except StoreFull as full:
+            await self._out_of_space(full, messages, replies)
+            return
+        except StoreBroken:
+            for reply, _ in replies:
+                _refuse(reply, errors.OutcomeUnknown("the disk failed while writing; the request may have been kept"))
+            raise
+        self.core.committed()
+        self._publish(committed.events)
+        for reply, answer in replies:
+            if not reply.done():
+                reply.set_result(_with_row(answer, committed))
+        for effect in gathering.acting:
+            self.floor.act(effect, committed.started.get(effect.job) if isinstance(effect, Start) else None)
+        self._alarm.set(*self.core.wakes())
+        self._round_done.set()
+        self._round_done.clear()
+
+    async def _commit(self, gathering: Gathering) -> Committed:
+        if gathering.empty:
+            return Committed(events=[], started={})
+        return await self.writer.commit(gathering.finished())
+
+    async def _take(self, message: Message, gathering: Gathering, replies: list[tuple[Reply, Any]]) -> None:
+        """Let the core decide about one message."""
+        at = gathering.now
+        try:
+            if isinstance(message, Ended):
+                self.floor.live.pop(message.event.job, None)
+                self._told.pop(message.event.job, None)
+                gathering.add(self.core.handle(message.event, at), message)
+            elif isinstance(message, HandleMade):
+                gathering.rest.handles.append((message.job, message.attempt, message.handle))
+                replies.append((message.reply, None))
+            elif isinstance(message, Submit):
+                submission, events = await self._admission.submit(message, gathering, self.core.unfinished)
+                for event in events:
+                    gathering.add(self.core.handle(event, at))
+                    await _breathe(events)
+                replies.append((message.reply, submission))
+                self.used.update(prepared.treatment.queue for prepared in message.jobs)
+            elif isinstance(message, Cancel | Retry | Edit):
+                self._change(message, gathering)
+                replies.append((message.reply, None))
+            elif isinstance(message, ChangeQueue):
+                self._change_queue(message, gathering)
+                if message.reply:
+                    replies.append((message.reply, None))
+            elif isinstance(message, SaveSchedule):
+                gathering.rest.schedules.append(message.row)
+                replies.append((message.reply, None))
+            else:
+                gathering.add(self.core.handle(message, at))
+        except errors.EngineError as error:
+            reply = getattr(message, "reply", None)
+            if reply is None:
+                raise
+            _refuse(reply, error)
+
+    def _change(self, message: Cancel | Retry | Edit, gathering: Gathering) -> None:
+        admission = self._admission
+        if isinstance(message, Cancel):
+            event = admission.cancel(message)
+        elif isinstance(message, Retry):
+            event = admission.retry(message)
+        else:
+            event = admission.edit(message, gathering)
+        gathering.add(self.core.handle(event, gathering.now))
+
+    def _change_queue(self, message: ChangeQueue, gathering: Gathering) -> None:
+        lane = self.lanes[message.queue]
+        before = self.live_settings.get(message.queue) or QueueRow(message.queue, None, "", None)
+        paused = before.paused if message.paused is None else message.paused
+        reason = message.reason if message.paused else before.paused_reason
+        slots = before.slots if isinstance(message.slots, EllipsisType) else message.slots
+        row = QueueRow(message.queue, paused, reason if paused else "", slots)
+        self.live_settings[message.queue] = row
+        gathering.rest.queues.append(row)
+        self._add_note(gathering, "queue.changed", message.queue, {"paused": bool(paused), "slots": slots})
+        widened = self.floor.widen(message.queue, slots)
+        if widened is not None:
+            gathering.add(self.core.handle(widened, gathering.now))
+        gathering.add(self.core.handle(QueueChanged(self.settings_of(lane)), gathering.now))
+
+    def _add_note(self, gathering: Gathering, kind: str, queue: str | None, detail: dict[str, Any]) -> None:
+        note = EventRow(0, gathering.now.wall, kind, queue=queue, detail=orjson.dumps(detail))
+        gathering.rest.notes.append(note)
+
+    def settings_of(self, lane: Lane) -> Any:
+        """A lane's settings with what has been changed live."""
+        row = self.live_settings.get(lane.name)
+        paused = lane.config.paused if row is None or row.paused is None else row.paused
+        slots = lane.config.slots if row is None or row.slots is None else row.slots
+        return lane.core_settings(paused=paused, paused_reason=row.paused_reason if row else "", slots=slots)
+
+    def _publish(self, events: Sequence[EventRow]) -> None:
+        self.hub.publish(events)
+        if self._watchers:
+            for event in events:
+                if event.state in FINAL and event.job_id in self._watchers:
+                    for waiter in self._watchers.pop(event.job_id):
+                        if not waiter.done():
+                            waiter.set_result(None)
+
+    async def _out_of_space(
+        self, full: StoreFull, messages: Sequence[Message], replies: list[tuple[Reply, Any]]
+    ) -> None:
+        """Nothing of the round happened: refuse its requests, load the core afresh, replay what runners said."""
+        log.error("the disk is full: %s; submits are refused until there is space again", full)
+        self.full = True
+        for reply, _ in replies:
+            _refuse(reply, errors.OutOfSpace(f"the disk is full, nothing was kept: {full}"))
+        kept = [
+            message for message in messages if not isinstance(message, Submit | Cancel | Retry | Edit | ChangeQueue)
+        ]
+        self._inbox.extendleft(reversed(kept))
+        await self._reload(self)
+        spawn(self._probe(), "probe")
+
+    async def _probe(self) -> None:
+        """Wait until the store takes a commit again."""
+        while self.full:
+            await asyncio.sleep(1.0)
+            try:
+                await self.writer.meta_put(probe="")
+            except StoreFull:
+                continue
+            self.full = False
+            log.warning("there is space again")
+            self._ready.set()
+
+    # What the API asks for. All of these return after COMMIT.
+
+    async def submit(
+        self, jobs: Sequence[Prepared], *, org: str | None, key: str | None = None, bulk: bool = False
+    ) -> Submission:
+        """Keep jobs, all or none; `bulk`: errors name the index. Raises EngineError."""
+        if self.draining:
+            raise errors.Unavailable("the server is shutting down", 5.0)
+        answer: Submission = await self._ask(lambda reply: Submit(jobs, org, key, bulk, reply))
+        return answer
+
+    async def cancel(self, org: str | None, job_id: str) -> None:
+        """End a job that is not final. Raises NotFound, Conflict."""
+        await self._ask(lambda reply: Cancel(org, job_id, reply))
+
+    async def retry(self, org: str | None, job_id: str) -> None:
+        """Queue a final job again. Raises NotFound, Conflict."""
+        await self._ask(lambda reply: Retry(org, job_id, reply))
+
+    async def edit(self, org: str | None, job_id: str, patch: JobPatch) -> None:
+        """Change a job that is not final. Raises NotFound, Conflict, BadSpec."""
+        await self._ask(lambda reply: Edit(org, job_id, patch, reply))
+
+    async def change_queue(self, name: str, paused: bool | None, slots: int | EllipsisType | None) -> None:
+        """Pause, resume or scale a queue; kept over restarts. Raises NotFound."""
+        if name not in self.lanes:
+            raise errors.NotFound(f"there is no queue {name}; there are {', '.join(sorted(self.lanes))}")
+        await self._ask(lambda reply: ChangeQueue(name, paused, slots, "paused by request" if paused else "", reply))
+
+    async def wait_final(self, job_ids: Collection[str], timeout_s: float) -> bool:
+        """Wait until all are final, at most so long; whether they are. Unknown ids count as final."""
+        waits: dict[str, asyncio.Future[None]] = {}
+        for job_id in job_ids:
+            waits[job_id] = asyncio.get_running_loop().create_future()
+            self._watchers.setdefault(job_id, set()).add(waits[job_id])
+        try:
+            for job_id, waiter in waits.items():  # it may have ended before we watched
+                row = await self.reader.job(None, job_id)
+                if (row is None or row.state in FINAL) and not waiter.done():
+                    waiter.set_result(None)
+            if waits:
+                await asyncio.wait(waits.values(), timeout=timeout_s)
+            return all(waiter.done() for waiter in waits.values())
+        finally:
+            for job_id, waiter in waits.items():
+                watching = self._watchers.get(job_id)
+                if watching is not None:
+                    watching.discard(waiter)
+                    if not watching:
+                        del self._watchers[job_id]
+
+    # Progress: live only.
+
+    def progress(self, job: int) -> dict[str, Any] | None:
+        """The live progress of a running attempt."""
+        attempt = self.floor.live.get(job)
+        return attempt.progress if attempt else None
+
+    def _progressed(self, attempt: Attempt, progress: dict[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self._tell, attempt, progress)
+
+    def _tell(self, attempt: Attempt, progress: dict[str, Any]) -> None:
+        """Publish progress, at most once a second and job."""
+        at: Moment = now()
+        if attempt.job not in self.floor.live or at.mono - self._told.get(attempt.job, 0.0) < PROGRESS_S:
+            return
+        self._told[attempt.job] = at.mono
+        detail = orjson.dumps({"progress": progress})
+        event = EventRow(
+            seq=0,
+            at=at.wall,
+            type="job.progress",
+            job_id=attempt.job_id,
+            state=State.RUNNING,
+            queue=attempt.queue,
+            org_id=attempt.org_id,
+            attempt=attempt.attempt,
+            detail=detail,
+        )
+        self.hub.publish([event])
+
+
+def _with_row(answer: Any, committed: Committed) -> Any:
+    if isinstance(answer, Submission) and answer.job is not None:
+        return replace(answer, row=committed.started.get(answer.job))
+    return answer
+
+
+def _refuse(reply: Reply, error: Exception) -> None:
+    if not reply.done():
+        reply.set_exception(error)
+
+
+async def _breathe(events: Sequence[object]) -> None:
+    """Between the slices of a large submit, let the loop serve others."""
+    if len(events) > 1:
+        await asyncio.sleep(0)

@@ -1,0 +1,79 @@
+"""Where a job's files lie: `<data>/jobs/<last two of the id>/<id>/`. Folders are made when first asked for."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """The folder of one job."""
+
+    path: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Kept until retention takes it."""
+        return self.path / "artifacts"
+
+    @property
+    def kept(self) -> Path:
+        """Kept over attempts, for checkpoints."""
+        return self.path / "kept"
+
+    def attempt(self, number: int) -> Path:
+        """What belongs to one attempt."""
+        return self.path / f"attempt-{number}"
+
+    def output(self, number: int) -> Path:
+        """An attempt's output."""
+        return self.attempt(number) / "output.log"
+
+    def work(self, number: int) -> Path:
+        """An attempt's private folder; gone at its end."""
+        return self.attempt(number) / "work"
+
+    def artifact_list(self) -> list[dict[str, object]]:
+        """[{"name", "size"}] of every regular file below `artifacts`, by name."""
+        return sorted(_listed(self.artifacts, ""), key=lambda entry: str(entry["name"]))
+
+
+def job_folder(data_dir: Path, job_id: str) -> JobFolder:
+    """The folder of the job with this id."""
+    return JobFolder(data_dir / "jobs" / job_id[-2:] / job_id)
+
+
+def make(path: Path) -> Path:
+    """The folder, made with its parents if it is not there; nobody else may read it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def remove(path: Path) -> None:
+    """Remove a folder and all below it; what cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_empty(path: Path) -> bool:
+    """Remove the folder if nothing is in it; whether it is gone."""
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _listed(folder: Path, prefix: str) -> Iterator[dict[str, object]]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _listed(Path(entry.path), f"{prefix}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False):
+            yield {"name": f"{prefix}{entry.name}", "size": entry.stat(follow_symlinks=False).st_size}

@@ -1,0 +1,89 @@
+"""What enters the engine's inbox beside the core's own events."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any
+
+from hpcq.core.events import Event, Finished
+from hpcq.engine.attempt import Attempt
+from hpcq.engine.intake import Prepared
+from hpcq.engine.spec import JobPatch
+from hpcq.plugin import Outcome
+
+Reply = asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt is over, its processes are gone, and its place is free."""
+
+    event: Finished
+    attempt: Attempt
+    outcome: Outcome
+    artifacts: list[dict[str, object]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandleMade:
+    """A runner with durable handles has begun an attempt: the handle is saved before anything else happens to it."""
+
+    job: int
+    attempt: int
+    handle: bytes
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """New jobs, all or none."""
+
+    jobs: Sequence[Prepared]
+    org: str | None
+    key: str | None  # covers the whole request
+    bulk: bool  # an array: errors name the index
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    org: str | None
+    job_id: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    org: str | None
+    job_id: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    org: str | None
+    job_id: str
+    patch: JobPatch
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeQueue:
+    queue: str
+    paused: bool | None
+    slots: int | EllipsisType | None  # ...: leave; None: as the file says
+    reason: str
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSchedule:
+    """A schedule was made, changed, fired or removed."""
+
+    row: Any  # store.rows.ScheduleRow, or the id of one that is gone
+    reply: Reply
+
+
+Request = Submit | Cancel | Retry | Edit | ChangeQueue | SaveSchedule
+Message = Event | Ended | HandleMade | Request

@@ -1,0 +1,85 @@
+"""What happens by itself: leases renewed, runners asked for their health, a sign of life, old things pruned."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcq.core.events import Renewed
+from hpcq.engine.driver import Driver
+from hpcq.engine.lane import Lane
+from hpcq.engine.spawned import spawn
+
+if TYPE_CHECKING:
+    from hpcq.engine.engine import Engine
+
+log = logging.getLogger("hpcq.supervision")
+HEALTH_S = 30.0
+LIFE_S = 5.0
+
+
+class Supervision:
+    """Periodic work beside the engine's inbox."""
+
+    def __init__(self, engine: "Engine", sign_of_life: Path) -> None:
+        self._engine = engine
+        self._sign_of_life = sign_of_life
+        self._running: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin; idempotent it is not."""
+        lanes = self._engine.lanes.values()
+        self._running = [
+            *(
+                spawn(self._every(lane.config.lease_s / 4, self._renewer(lane)), f"leases {lane.name}")
+                for lane in lanes
+            ),
+            spawn(self._every(HEALTH_S, self._ask_all), "health"),
+            spawn(self._every(LIFE_S, self._live), "sign of life"),
+        ]
+
+    async def stop(self) -> None:
+        """End all of it."""
+        for running in self._running:
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception:
+                log.exception("periodic work failed")
+
+    def _renewer(self, lane: Lane) -> Callable[[], Awaitable[None]]:
+        async def renew() -> None:
+            drivers = self._engine.floor.drivers(lane.name)
+            await asyncio.gather(*(self._renew(driver) for driver in drivers))
+
+        return renew
+
+    async def _renew(self, driver: Driver) -> None:
+        """Renew the leases of a slot's attempts that can be vouched for."""
+        for attempt, handle in driver.live:
+            try:
+                alive = await driver.alive(attempt, handle)
+            except Exception as error:
+                log.warning("attempt %s cannot be vouched for: %s", attempt.key, error)
+                continue
+            if alive:
+                self._engine.post(Renewed(attempt.job, attempt.attempt))
+
+    async def _ask_all(self) -> None:
+        await asyncio.gather(*(self.ask(lane) for lane in self._engine.lanes.values()))
+
+    async def ask(self, lane: Lane) -> None:
+        """Ask one runner for its health; tell the core when it has changed."""
+        before = lane.health
+        if await lane.ask_health() != before:
+            self._engine.post(self._engine.floor.runner_event(lane.name))
+
+    async def _live(self) -> None:
+        os.utime(self._sign_of_life)

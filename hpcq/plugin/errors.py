@@ -1,0 +1,13 @@
+"""The two ways in which a runner says that an attempt cannot go on, other than by its outcome."""
+
+
+class RunnerError(Exception):
+    """The attempt cannot go on."""
+
+
+class Rejected(RunnerError):
+    """The job asks for more than is allowed; it is failed `rejected` and never tried again."""
+
+
+class Infra(RunnerError):
+    """A device, farm or worker broke: not the job's fault, and not charged to its retries."""
