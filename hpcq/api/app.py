@@ -27,6 +27,8 @@ ROUTES = (
 IDLE_S = 20.0  # a connection that is idle, or has not sent a request's head in so long, is closed
 LINGER_S = 5.0  # how long the rest of a refused body is read and thrown away
 
+FAREWELL_S = 2.0  # how long requests that still wait for something may go on at the end
+
 
 def build_app(engine: "Engine", settings: "Settings") -> web.Application:
     """All routes behind the door."""
@@ -44,7 +46,12 @@ def build_app(engine: "Engine", settings: "Settings") -> web.Application:
 async def start_site(app: web.Application, settings: "Settings") -> web.AppRunner:
     """Serve on the configured address. `runner.addresses` says which; `await runner.cleanup()` ends it."""
     runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=IDLE_S, lingering_time=LINGER_S, handle_signals=False
+        app,
+        access_log=None,
+        keepalive_timeout=IDLE_S,
+        lingering_time=LINGER_S,
+        shutdown_timeout=FAREWELL_S,
+        handle_signals=False,
     )
     await runner.setup()
     if runner.server:

@@ -15,7 +15,9 @@ from hpcq.api.problem import Problem
 SLICE_BYTES = 65536  # what is parsed before the loop gets its turn
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_MAY_GO_ON = re.compile(r"[0-9.eE+-]*[ \t\n\r]*\Z")  # behind a value at the end of a piece: half a number, or no comma yet
+_MAY_GO_ON = re.compile(
+    r"[0-9.eE+-]*[ \t\n\r]*\Z"
+)  # behind a value at the end of a piece: half a number, or no comma yet
 
 
 class Parser(Protocol):

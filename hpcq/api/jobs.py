@@ -9,11 +9,13 @@ from pydantic import JsonValue
 
 from hpcq.api import bulk, jobview, json_body, schema
 from hpcq.api.guard import NDJSON
-from hpcq.api.problem import Problem, not_found
+from hpcq.api.problem import Problem, at_parameter, not_found
 from hpcq.api.query import ListQuery, WaitQuery
 from hpcq.api.table import Call, Route, reply
 from hpcq.engine.spec import JobPatch, JobSpec
+from hpcq.store.cursor import BadCursor
 
+ONE = "/v1/jobs/{id:(?!(?:actions|summary)$)[^/]+}"  # those two are addresses of their own
 KEY_HEADER = "Idempotency-Key"
 KEY_LONGEST = 255
 
@@ -64,9 +66,13 @@ async def _submit_many(call: Call[WaitQuery, None], body: AsyncIterator[bytes], 
 async def list_jobs(call: Call[ListQuery, None]) -> web.Response:
     """A page of jobs, newest first unless told otherwise."""
     query = call.query
-    rows, cursor = await call.engine.reader.jobs(
-        call.caller.org, query.filter(), query.limit, query.cursor, query.order == "asc"
-    )
+    ascending = query.order == "asc"
+    try:
+        rows, cursor = await call.engine.reader.jobs(
+            call.caller.org, query.filter(), query.limit, query.cursor, ascending
+        )
+    except BadCursor as bad:
+        raise at_parameter("cursor", str(bad)) from None
     jobs = [jobview.job(row, call.engine.progress(row.job)) for row in rows]
     return reply({"jobs": jobs, "next_cursor": cursor})
 
@@ -166,10 +172,10 @@ ROUTES = (
         errors=(400, 408, 413, 422, 429, 503, 507),
     ),
     Route("GET", "/v1/jobs", list_jobs, "List jobs", returns=schema.JobPage, query=ListQuery, errors=(422,)),
-    Route("GET", "/v1/jobs/{id}", show, "Show a job", returns=schema.Job, query=WaitQuery, errors=(404, 422)),
+    Route("GET", ONE, show, "Show a job", returns=schema.Job, query=WaitQuery, errors=(404, 422)),
     Route(
         "PATCH",
-        "/v1/jobs/{id}",
+        ONE,
         edit,
         "Change a job that is not final",
         returns=schema.Job,

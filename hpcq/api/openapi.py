@@ -120,7 +120,8 @@ def _operation(route: Route, schemas: dict[int, Schema]) -> Schema:
         success["content"] = {route.media: {"schema": {"type": "string"}}}
     operation["responses"][str(route.status)] = success
     for status, description in route.also:
-        operation["responses"][str(status)] = {**success, "description": description}
+        content = {"content": success["content"]} if status < 300 else {}
+        operation["responses"][str(status)] = {"description": description, **content}
     if route.body is not None:
         operation["requestBody"] = _request_body(route, schemas)
         for status in _BODY_ERRORS:

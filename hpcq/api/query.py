@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hpcq.core.job import ErrorType, State
-from hpcq.engine.spec import MAX_INT
+from hpcq.engine.spec import MAX_INT, Time
 from hpcq.store.filter import Filter
 
 WAIT_MOST_S = 300.0
@@ -24,11 +24,7 @@ Wait = Annotated[
 Whole = Annotated[int, Field(ge=0, le=MAX_INT)]
 
 
-def _tag(text: str) -> str:
-    key, colon, _ = text.partition(":")
-    if not key or not colon:
-        raise ValueError("a tag is given as key:value")
-    return text
+Tag = Annotated[str, Field(max_length=700, pattern="^[^:]+:"), AfterValidator(_no_nul)]
 
 
 class Query(BaseModel):
@@ -43,10 +39,10 @@ class FilterQuery(Query):
     org_id: Text | None = None
     name: Text | None = None
     text: Annotated[Text | None, Field(description="Part of the name or the params")] = None
-    tag: tuple[Annotated[Text, Field(pattern="^[^:]+:"), AfterValidator(_tag)], ...] = ()
+    tag: Annotated[tuple[Tag, ...], Field(description="key:value; all must be there")] = ()
     batch_key: Text | None = None
     error_type: ErrorType | None = None
-    finished_after: AwareDatetime | None = None
+    finished_after: Time | None = None
     number: Whole | None = None
 
     def filter(self) -> Filter:

@@ -9,12 +9,16 @@ from hpcq.api import schema
 from hpcq.api.table import Call, Route, reply
 from hpcq.engine.spec import Int, Model
 
+MOST_SLOTS = 10_000
+
 
 class QueuePatch(Model):
     """Absent fields stay. `slots` null: as many as the file says."""
 
     paused: Annotated[bool, Field(strict=True)] = False
-    slots: Annotated[Int, Field(ge=0, le=10000)] | None = None
+    slots: (
+        Annotated[Int, Field(ge=0, le=MOST_SLOTS, json_schema_extra={"minimum": 0, "maximum": MOST_SLOTS})] | None
+    ) = None
 
 
 async def list_queues(call: Call[None, None]) -> web.Response:

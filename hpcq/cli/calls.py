@@ -1,6 +1,5 @@
 """How a command talks to its server: options, errors as one line on stderr, exit codes."""
 
-import asyncio
 import functools
 import os
 import signal
@@ -68,6 +67,8 @@ def token(file: Path | None) -> str | None:
 
 def talk(url: str, secret: str | None, command: Callable[["Client"], Awaitable[int | None]]) -> int:
     """Run a command's coroutine against a server; the exit code."""
+    import asyncio
+
     from hpcq.client import Client, ClientError, NoServer, Problem
 
     async def main() -> int | None:
@@ -94,6 +95,8 @@ def talk(url: str, secret: str | None, command: Callable[["Client"], Awaitable[i
 
 def stop_on_sigterm() -> None:
     """Let SIGTERM end the command as Ctrl-C does, so that what it promised for its exit still happens."""
+    import asyncio
+
     task = asyncio.current_task()
     if task is not None and sys.platform != "win32":
         with suppress(RuntimeError, ValueError):  # not in the main thread

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcq.cli.output import COLOURS, clean, duration, table, title
+from hpcq.cli.queues import unserved
 from hpcq.cli.report import times
 from hpcq.cli.watch import Change
 
@@ -38,7 +39,7 @@ class Display:
         self._sent = datetime.now().astimezone()
         self._last: dict[str, str] = {}
 
-    def header(self, url: str, queues: Sequence[Mapping[str, Any]], wanted: Mapping[str, int]) -> None:
+    def header(self, url: str, queues: Sequence[dict[str, Any]], wanted: Mapping[str, int]) -> None:
         """Time, server, and the queues that the jobs go to, with their slots; says when nobody serves one."""
         self._line(f"{self._sent:%Y-%m-%d %H:%M:%S}  {clean(url)}  {sum(wanted.values())} jobs")
         known = {str(queue["name"]): queue for queue in queues}
@@ -93,16 +94,6 @@ class Display:
         (sys.stderr if self._err else sys.stdout).flush()
 
 
-def unserved(queue: Mapping[str, Any]) -> str | None:
-    """Why nobody serves a queue, if nobody does."""
-    if queue.get("paused"):
-        because = f" ({queue['paused_reason']})" if queue.get("paused_reason") else ""
-        return f"paused{because}: its jobs wait until `hpcq queues resume {queue['name']}`"
-    if not queue.get("slots"):
-        return f"no slots: its jobs wait until `hpcq queues scale {queue['name']} N`"
-    return None
-
-
 def _result(job: "Job") -> tuple[object, ...]:
     finished = (job.get("finished_at") or "-")[:19].replace("T", " ")
     return (
@@ -127,5 +118,7 @@ def message(job: "Job") -> str:
     for name in ("message", "value"):
         if result.get(name) is not None:
             return str(result[name])
-    lines = str(result.get("tail") or "").strip().splitlines()
-    return lines[-1] if lines else ""
+    if "exit_code" in result:
+        lines = str(result.get("tail") or "").strip().splitlines()
+        return lines[-1] if lines else ""
+    return ", ".join(f"{name} {value}" for name, value in result.items() if isinstance(value, int | float))

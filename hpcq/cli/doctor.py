@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcq.cli.calls import Code, json_option, remote
-from hpcq.cli.display import unserved
 from hpcq.cli.output import print_json, say, table
+from hpcq.cli.queues import unserved
 
 if TYPE_CHECKING:
     from hpcq.client import Client

@@ -33,9 +33,9 @@ PLACES = {
 
 def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from hpcq import __version__
 
-        click.echo(f"hpcq {version('hpcq')}")
+        click.echo(f"hpcq {__version__}")
         ctx.exit()
 
 

@@ -57,6 +57,16 @@ def _slots(queue: dict[str, Any]) -> str:
     )
 
 
+def unserved(queue: dict[str, Any]) -> str | None:
+    """Why nobody serves a queue, if nobody does."""
+    if queue.get("paused"):
+        because = f" ({queue['paused_reason']})" if queue.get("paused_reason") else ""
+        return f"paused{because}: its jobs wait until `hpcq queues resume {queue['name']}`"
+    if not queue.get("slots"):
+        return f"no slots: its jobs wait until `hpcq queues scale {queue['name']} N`"
+    return None
+
+
 @queues.command()
 @click.argument("name")
 @json_option

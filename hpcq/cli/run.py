@@ -12,7 +12,7 @@ from uuid import uuid4
 import click
 
 from hpcq.cli.calls import Code, json_option, remote, verdict
-from hpcq.cli.display import Display
+from hpcq.cli.display import FEW, Display
 from hpcq.cli.follow import ending, follow, writer
 from hpcq.cli.options import DURATION
 from hpcq.cli.output import busy, print_json, say
@@ -68,6 +68,7 @@ class Run:
         self._failures = 0
         self._too_many = asyncio.Event()
         self._ids: list[str] = []
+        self._since: int | None = None
 
     async def go(self) -> int:
         """Submit and watch; the exit code."""
@@ -96,6 +97,8 @@ class Run:
             return
         wanted = Counter(str(spec.get("queue")) for spec in self._specs)
         self._display.header(self._client.url, await self._client.queues(), wanted)
+        if len(self._specs) <= FEW:
+            self._since = int((await self._client.stats())["last_seq"])
         with busy(f"submitting {len(self._specs)} jobs"):
             self._ids = await self._client.submit_many(self._specs, key=self._options["idempotency_key"])
         self._display.sent(self._ids, self._specs)
@@ -105,7 +108,7 @@ class Run:
         say(ending(await follow(self._client, self._ids[0], write)))
 
     async def _watch_many(self) -> None:
-        watch = Watch(self._client, self._ids, self._ours(), self._change)
+        watch = Watch(self._client, self._ids, self._ours(), self._change, since=self._since)
         watching = asyncio.create_task(watch.until_final())
         stopping = asyncio.create_task(self._too_many.wait())
         try:
@@ -165,7 +168,16 @@ class Run:
             return [await self._client.job(self._ids[0])]
         ours = set(self._ids)
         found = {job["id"]: job async for job in self._client.jobs(self._ours()) if job["id"] in ours}
-        return [found[job_id] for job_id in self._ids if job_id in found]
+        jobs = [found[job_id] for job_id in self._ids if job_id in found]
+        if len(jobs) <= FEW:
+            for job in jobs:
+                await self._add_slot(job)
+        return jobs
+
+    async def _add_slot(self, job: "Job") -> None:
+        """A job that is final holds no slot; its last attempt did."""
+        if job["attempt"] and not job.get("slot"):
+            job["slot"] = (await self._client.attempts(job["id"]))[-1]["slot"]
 
     def _report(self, jobs: "list[Job]") -> None:
         ended = datetime.now().astimezone()

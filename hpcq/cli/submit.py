@@ -68,7 +68,7 @@ async def _waited(client: "Client", ids: list[str], *, as_json: bool) -> int:
         try:
             jobs = await client.wait(ids, on_final=count)
         except BaseException:
-            say(left_running(ids))
+            say(f"hpcq: {left_running(ids)}")
             raise
     if as_json:
         print_json(jobs[0] if len(jobs) == 1 else jobs)

@@ -45,7 +45,7 @@ async def _by_id(client: "Client", words: tuple[str, ...], timeout_s: float | No
             return await client.wait(ids, timeout_s)
         except BaseException as error:
             if not isinstance(error, Exception):
-                say(left_running(ids))
+                say(f"hpcq: {left_running(ids)}")
             raise
 
 
@@ -53,12 +53,18 @@ async def _by_tag(client: "Client", tags: dict[str, str], timeout_s: float | Non
     from hpcq.client import Filter
 
     which = Filter(tags=tags)
+    tag = " --tag ".join(f"{key}={value}" for key, value in tags.items())
     with busy("waiting") as words:
 
         def show(found: "dict[str, int]") -> None:
             words[0] = ", ".join(f"{count} {state}" for state, count in found.items() if count)
 
-        found = await client.wait_all(which, timeout_s, on_change=lambda summary: show(summary["counts"]))
+        try:
+            found = await client.wait_all(which, timeout_s, on_change=lambda summary: show(summary["counts"]))
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                say(f"hpcq: the jobs go on without us; follow: hpcq wait --tag {tag}; end: hpcq cancel --tag {tag}")
+            raise
     if not found["total"]:
-        say("hpcq: no job has this tag")
+        raise click.UsageError(f"no job has the tag {tag}")
     return [job async for job in client.jobs(which, oldest_first=True)]

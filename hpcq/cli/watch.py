@@ -27,18 +27,27 @@ class Change:
 class Watch:
     """Knows the state of each of `ids`; tells `on_change` of every new one, in the order in which they came.
 
-    `which` finds at least these jobs: a tag that they share."""
+    `which` finds at least these jobs: a tag that they share. With `since`, an event's seq from before they were
+    submitted, no change is missed; without it, what was before the stream stood is told as the state that it led to.
+    """
 
     def __init__(
-        self, client: "Client", ids: Collection[str], which: "Filter", on_change: Callable[[Change], None]
+        self,
+        client: "Client",
+        ids: Collection[str],
+        which: "Filter",
+        on_change: Callable[[Change], None],
+        *,
+        since: int | None = None,
     ) -> None:
         self._client = client
         self._which = which
+        self._since = since
         self._on_change = on_change
         self.states = dict.fromkeys(ids, "")
         self._newest = dict.fromkeys(ids, "")  # time of the last change that was told
         self._left = len(self.states)
-        self._stale = asyncio.Event()  # the stream has just opened: what came before it must be read
+        self._stale = asyncio.Event()  # changes may have been missed: the jobs must be read
 
     @property
     def counts(self) -> dict[str, int]:
@@ -62,13 +71,17 @@ class Watch:
             await asyncio.gather(reading, listening, return_exceptions=True)
 
     async def _listen(self) -> None:
-        async with aclosing(self._client.events(on_open=lambda _gap: self._stale.set())) as events:
+        async with aclosing(self._client.events(self._since, on_open=self._opened)) as events:
             async for event in events:
                 job_id, state = event.get("job") or "", event.get("state")
                 if job_id in self.states and state and event.get("type") != "job.progress":
                     self._tell(Change(job_id, state, event["at"], event.get("attempt") or 0))
                 if not self._left:
                     return
+
+    def _opened(self, gap: bool) -> None:
+        if gap or self._since is None:
+            self._stale.set()
 
     async def _read_when_stale(self) -> None:
         while self._left:

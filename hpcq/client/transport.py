@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -76,7 +77,7 @@ class Transport:
     taken to be restarting, and what can be repeated without harm is repeated for `patience_s`."""
 
     def __init__(self, url: str, token: str | None, patience_s: float) -> None:
-        self.url = url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}"
+        self.url = address(url)
         self.patience_s = patience_s
         self.met = False  # it has answered once
         self._token = token
@@ -157,20 +158,32 @@ class Transport:
             all_headers.setdefault("Content-Type", "application/json")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=read_s)
         url = URL(self.url + path, encoded=True).with_query(query)
-        try:
-            async with self._session.request(
-                method, url, data=body, headers=all_headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                self.met = True
-                yield response
-        except aiohttp.InvalidURL as error:
-            raise NoServer(self.url, "not an http address") from error
+        async with self._session.request(
+            method, url, data=body, headers=all_headers, timeout=timeout, allow_redirects=False
+        ) as response:
+            self.met = True
+            yield response
+
+
+def address(text: str) -> str:
+    """A server's address without a slash at its end; `http://` may be left out. Raises ClientError."""
+    url = text.strip()
+    url = url if "://" in url else f"http://{url}"
+    try:
+        parsed = URL(url)
+        good = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
+    except ValueError:
+        good = False
+    if not good:
+        raise ClientError(f"{text!r} is no address of a server: write it like http://127.0.0.1:8000")
+    return url.rstrip("/")
 
 
 def reason(error: BaseException) -> str:
     """Why a connection failed, in a few words."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno
+        return os.strerror(number).lower() if number and number > 0 else error.os_error.strerror or str(error)
     return str(error) or type(error).__name__
 
 
@@ -187,7 +200,7 @@ def _busy_s(answer: Answer) -> float | None:
 def problem(answer: Answer) -> Problem:
     """The refusal in an answer; one that is not a problem document (of a proxy, say) keeps its first line."""
     try:
-        body = answer.json()
+        body = json.loads(answer.body)
     except ValueError:
         body = None
     if not isinstance(body, dict):

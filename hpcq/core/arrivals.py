@@ -18,8 +18,15 @@ def submitted(book: Book, event: Submitted) -> None:
         if kind is None or new.treatment is not treatment:
             treatment = new.treatment
             kind = book.kind(treatment)
-        if not book.knows(new.job):
+        job = new.job
+        if book.knows(job):
+            continue
+        if new.depends_on or new.run_at is not None or new.expires_at is not None or new.history is not FRESH:
             _admit(book, new, kind, new.history, "job.submitted")
+            continue
+        kind.held += 1
+        book.enqueue(job, kind)
+        book.out.append(Save(job, State.QUEUED, FRESH, "job.submitted"))
 
 
 def reopened(book: Book, event: Reopened) -> None:

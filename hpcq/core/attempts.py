@@ -22,7 +22,7 @@ def start(book: Book, queue: Queue, job: int, place: Place) -> None:
     else:
         history = History(was.attempt + 1, was.retries_used, was.infra_used, was.crashes, was.reopened)
     active = book.active[job] = Active(job, kind, history, place)
-    if history.attempt == 1 and len(book.expiries):
+    if history.attempt == 1 and book.expiries.when:
         active.expires = book.expiries.get(job)
         book.expiries.drop(job)
     if book.avoid:
@@ -62,9 +62,14 @@ def finished(book: Book, event: Finished) -> None:
         _begin(book, active)
     if active.stop is None:
         _learn(book, active, event)
-    if event.session_lost:
-        active.place.end_session()
     _vacate(book, active)
+    if event.session_lost and not active.place.jobs:  # a claim behind it prepares the same session again
+        active.place.end_session()
+    if event.failure is None and active.stop is None and not (event.worker_died or active.history.crashes):
+        check(event.job, active.state, State.SUCCEEDED)
+        book.finish(event.job, active.kind, State.SUCCEEDED)
+        book.out.append(Save(event.job, State.SUCCEEDED, active.history, "job.succeeded", None, None, None, None, True))
+        return
     attempt = Attempt(
         active.kind.treatment,
         active.history,
@@ -88,13 +93,14 @@ def _vacate(book: Book, active: Active) -> None:
     """Take the job from its slot; the next claim, or nobody, has the turn and what it holds."""
     place = active.place
     del book.active[active.job]
-    book.leases.drop(active.job)
-    book.timeouts.drop(active.job)
+    if active.started is not None:
+        book.leases.drop(active.job)
+        book.timeouts.drop(active.job)
     heir = place.queue.leave(active)
     if heir is not None:
         if heir.begun and heir.state is State.STARTING:
             _begin(book, heir)
-    elif not place.jobs:
+    elif place.resources and not place.jobs:
         book.capacity.give_back(place.resources, place.items)
         place.resources, place.items = (), ()
 
@@ -150,20 +156,22 @@ def attached(book: Book, event: Attached) -> None:
     kind = book.kind(new.treatment)
     kind.held += 1
     place = _place(book, event)
-    assert not place.jobs, f"job {new.job} was found on slot {place.name}, which has job {place.jobs[0].job}"
     active = book.active[new.job] = Active(new.job, kind, new.history, place)
-    place.resources = new.treatment.resources
-    place.items = book.capacity.take(place.resources)
+    if not place.jobs:
+        place.resources = new.treatment.resources
+        place.items = book.capacity.take(place.resources)
     place.serve(new.treatment.session_key)
     place.queue.take(place, active)
     active.stop = event.stop
-    watch(book, active, book.now.mono - max(0.0, book.now.wall - (event.started_at or book.now.wall)))
-    if event.stop is None:
-        active.state = State.RUNNING
-        book.out.append(Save(new.job, State.RUNNING, new.history, None, None, place.name))
-    else:
+    if event.started_at is not None:
+        assert active.leads, f"job {new.job} was found running on slot {place.name}, which runs job {place.jobs[0].job}"
+        watch(book, active, book.now.mono - max(0.0, book.now.wall - event.started_at))
+    if event.stop is not None:
         active.state = State.CANCELLING
         say_stop(book, active, event.stop)
+    elif event.started_at is not None:
+        active.state = State.RUNNING
+        book.out.append(Save(new.job, State.RUNNING, new.history, None, None, place.name))
 
 
 def _place(book: Book, event: Attached) -> Place:

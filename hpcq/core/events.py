@@ -20,13 +20,14 @@ class Loaded:
 
 @record
 class Attached:
-    """After a restart, a live attempt whose work the runner found again; it goes on with a full lease."""
+    """After a restart, a live attempt whose work the runner found again; it goes on with a full lease.
+
+    Those of one slot come in their order: the one that runs, then the claims behind it.
+    """
 
     job: NewJob
     slot: str
-    started_at: (
-        float | None
-    )  # None: not begun, a claim; wall time of the attempt's start: what is left of its timeout counts from here
+    started_at: float | None  # wall time: what is left of its timeout counts from here; None: not begun yet
     stop: StopReason | None = None
 
 

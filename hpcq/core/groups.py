@@ -54,9 +54,10 @@ class Group:
         else:
             heappush(self.early, job)
         self.size += 1
-        self.shelf.line.grow(1)
+        shelf = self.shelf
+        shelf.line.grow(1)
         if self.posted is None or job < self.posted:
-            self.shelf.post(self, job)
+            shelf.post(self, job)
 
     def remove(self, job: int) -> None:
         """The job, no longer in the table, waits here no more."""
@@ -71,7 +72,10 @@ class Group:
     def head(self) -> int | None:
         """The oldest job."""
         jobs, early = self.jobs, self.early
-        while jobs and not self.has(jobs[0]):
+        while jobs:
+            kind = self.queued.get(jobs[0])
+            if kind is not None and kind.group is self:
+                break
             jobs.popleft()
         if not early:
             return jobs[0] if jobs else None

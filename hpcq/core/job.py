@@ -142,9 +142,7 @@ class NewJob:
     run_at: float | None = None  # wall time; also the end of a back-off
     expires_at: float | None = None  # wall time
     depends_on: tuple[Dependency, ...] = ()
-    state: State | None = (
-        None  # as the store has it, where the job was loaded: what is not `blocked` is past its dependencies
-    )
+    state: State | None = None  # of a loaded job: as stored (what is not `blocked` is past its dependencies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def next_for(
 
 def in_turn(queue: Queue, level: Level) -> Iterable[Line]:
     """The lines of a level that have jobs, in the order of their orgs' turns."""
+    if len(level.lines) == 1:
+        return level.lines.values()
     lines = [line for line in level.lines.values() if line.size]
     if len(lines) > 1:
         running, served = queue.running, queue.served
@@ -63,6 +65,8 @@ def _choose(
     shelves = [shelf for shelf in line.shelves.values() if shelf.oldest() is not None and shelf.resources not in unfit]
     if not shelves:
         return None
+    if len(shelves) == 1 and not avoid and (choice := _plain(shelves[0], places)) is not None:
+        return choice
     ideal = (0, min([shelf.heap[0][0] for shelf in shelves]), SAME)
     best: Offer | None = None
     chosen: tuple[Group, Place] | None = None
@@ -75,6 +79,16 @@ def _choose(
     if best is None or chosen is None:
         return None
     return Choice(best[1], *chosen)
+
+
+def _plain(shelf: Shelf, places: Collection[Place]) -> Choice | None:
+    """The common case, quickly: the oldest job has no session key, and the first slot no session."""
+    job, _, group = shelf.heap[0]
+    for place in places:
+        if group.session_key is None and place.session_key is None and place.admits(shelf.requires):
+            return Choice(job, group, place)
+        return None
+    return None
 
 
 def _offer(shelves: list[Shelf], place: Place, avoid: Mapping[int, str]) -> tuple[Offer, Group] | None:

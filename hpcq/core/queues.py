@@ -94,7 +94,7 @@ class Place:
 
     def admits(self, requires: tuple[tuple[str, str], ...]) -> bool:
         """Whether it has the labels that are required."""
-        return all(label in self.labels for label in requires)
+        return not requires or all(label in self.labels for label in requires)
 
     def serve(self, key: str | None) -> None:
         """One more job of this key gets the slot."""

@@ -47,7 +47,7 @@ def say_stop(book: Book, active: Active, reason: StopReason) -> None:
 
 def watch(book: Book, active: Active, started: float) -> None:
     """Set the clocks of a running attempt: a full lease, and a timeout that counts from this monotonic time."""
-    if not len(book.leases):
+    if not book.leases.when:
         book.ticked = book.now.mono
     active.started = started
     book.leases.set(active.job, book.now.mono + active.place.queue.settings.lease_s)
@@ -59,7 +59,7 @@ def watch(book: Book, active: Active, started: float) -> None:
 def renewed(book: Book, event: Renewed) -> None:
     """The attempt is alive."""
     active = book.live(event.job, event.attempt)
-    if active is not None and event.job in book.leases:
+    if active is not None and event.job in book.leases.when:
         book.leases.set(event.job, book.now.mono + active.place.queue.settings.lease_s)
 
 
@@ -84,6 +84,6 @@ def _extend(book: Book) -> None:
 def next_look(book: Book) -> float | None:
     """When the clocks must be looked at (monotonic): also now and then, so that a late look is known as such."""
     times = [when for when in (book.timeouts.next(), book.leases.next()) if when is not None]
-    if len(book.leases):
+    if book.leases.when:
         times.append(book.ticked + min(queue.settings.lease_s for queue in book.queues.values()) / TICKS)
     return min(times, default=None)

@@ -302,6 +302,8 @@ class Driver:
 
     async def _end(self, attempt: Attempt, outcome: Outcome, *, session_lost: bool = False) -> None:
         artifacts = await attempt.clean()
+        if outcome.error is not None and outcome.error.type == "infra":
+            spawn(self.lane.ask_health(), f"health of {self.lane.name}")
         self._post(Ended(finished(attempt, outcome, session_lost=session_lost), attempt, outcome, artifacts))
 
     async def _release(self) -> None:

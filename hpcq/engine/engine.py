@@ -30,6 +30,7 @@ from hpcq.engine.messages import (
     HandleMade,
     Message,
     Reply,
+    Request,
     Retry,
     SaveSchedule,
     Submit,
@@ -204,6 +205,8 @@ class Engine:
                 for event in events:
                     gathering.add(self.core.handle(event, at))
                     await _breathe(events)
+                if message.firing:
+                    message.firing.into(gathering.rest, submission.ids)
                 replies.append((message.reply, submission))
                 self.used.update(prepared.treatment.queue for prepared in message.jobs)
             elif isinstance(message, Cancel | Retry | Edit):
@@ -215,6 +218,7 @@ class Engine:
                     replies.append((message.reply, None))
             elif isinstance(message, SaveSchedule):
                 gathering.rest.schedules.append(message.row)
+                gathering.rest.schedule_runs.extend([message.run] if message.run else [])
                 replies.append((message.reply, None))
             else:
                 gathering.add(self.core.handle(message, at))
@@ -277,9 +281,7 @@ class Engine:
         self.full = True
         for reply, _ in replies:
             _refuse(reply, errors.OutOfSpace(f"the disk is full, nothing was kept: {full}"))
-        kept = [
-            message for message in messages if not isinstance(message, Submit | Cancel | Retry | Edit | ChangeQueue)
-        ]
+        kept = [message for message in messages if not isinstance(message, Request)]
         self._inbox.extendleft(reversed(kept))
         await self._reload(self)
         spawn(self._probe(), "probe")

@@ -113,6 +113,7 @@ class Floor:
             _pause=lambda reason: self._threadsafe(lambda: self._pause(lane, reason)),
         )
         await lane.open(context)
+        lane.on_health = lambda: self._post(self.runner_event(lane.name))
         self.offered.setdefault(lane.name, self._default_slots(lane))
 
     def _spawn(self, scope: Scope, folder: Path) -> ScopeSpawn:

@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from hpcq.engine.errors import BadSpec, FieldError, NotFound, Unavailable
 from hpcq.engine.lane import Lane
 from hpcq.engine.spec import JobSpec, RetrySpec, Treated, unreadable, wall
 
+T = TypeVar("T")
 SLICE_S = 0.005  # how long validating may hold up the loop at a time
 CACHE = 4096
 
@@ -156,9 +157,7 @@ class Intake:
 
     async def _params(self, lane: Lane, params: dict[str, Any], errors: list[FieldError]) -> Any:
         try:
-            if lane.foreign:
-                return await lane.guarded(lambda: lane.validate(params))
-            return lane.validate(params)
+            return await _asked(lane, lambda: lane.validate(params))
         except ValidationError as error:
             errors.extend(field_errors(error, params, "/params"))
             return None
@@ -179,15 +178,9 @@ class Intake:
     async def _prepared(
         self, spec: JobSpec, lane: Lane, params: dict[str, Any], model: Any, org: str | None
     ) -> Prepared:
-        session_key = spec.batch_key
-        implied: tuple[str, ...]
-        if lane.foreign:
-            session_key, implied = await lane.guarded(
-                lambda: (spec.batch_key or lane.session_key(model), lane.depends_on(model))
-            )
-        else:
-            session_key = session_key or lane.session_key(model)
-            implied = lane.depends_on(model)
+        session_key, implied = await _asked(
+            lane, lambda: (spec.batch_key or lane.session_key(model), lane.depends_on(model))
+        )
         run_at = wall(spec.run_at) if spec.delay_s is None else self._now() + spec.delay_s
         kept: dict[str, Any] = {"params": params}
         if spec.tags:
@@ -233,6 +226,19 @@ class Intake:
 def policy(retries: RetrySpec | BaseModel) -> RetryPolicy:
     """The core's form of a retries table."""
     return RetryPolicy(**retries.model_dump())
+
+
+async def _asked(lane: Lane, call: Callable[[], T]) -> T:
+    """What a runner's own code says of a job; a foreign one is asked on its thread, at most a second."""
+    try:
+        if lane.foreign:
+            answer: T = await lane.guarded(call)
+            return answer
+        return call()
+    except ValidationError:
+        raise
+    except Exception as error:
+        raise Unavailable(f"queue {lane.name}: runner {lane.runner_name} could not check the job: {error}") from error
 
 
 def _needs(spec: JobSpec, implied: Sequence[str]) -> Iterator[Need]:

@@ -28,10 +28,12 @@ class Lane:
         self.broken = found.problem if found else f"no runner {config.runner!r} is installed"
         self.foreign = bool(found and found.foreign and found.runner and found.runner.isolation == "thread")
         self.health = Health(False, "not opened yet")
+        self.on_health: Callable[[], None] = lambda: None  # called when `health` has changed
         self.runner: Runner | None = None
         self.runner_class = (found.runner or Runner) if found else Runner
         self.rehearsing = rehearse is not None
         self.own_slots = False  # its runner offers slots of its own
+        self._silent = False  # its runner did not answer in time, and has not answered since
         self._running_class = rehearse or self.runner_class
         self._host: Host = LoopHost()
         self._adapter: TypeAdapter[Any] = TypeAdapter(self.runner_class.params)
@@ -89,7 +91,7 @@ class Lane:
         async def run() -> Any:
             return call()
 
-        return await self._host.call(run, SUBMIT_S, f"{self.runner_name}: checking params")
+        return await self.call(run, SUBMIT_S, "checking params")
 
     @property
     def params_schema(self) -> dict[str, Any]:
@@ -109,7 +111,7 @@ class Lane:
     async def open(self, context: Context) -> None:
         """Make the runner and open it; what goes wrong is in `health`."""
         if self.broken:
-            self.health = Health(False, self.broken)
+            self._found_health(Health(False, self.broken))
             return
         if self.foreign and not self.rehearsing:
             self._host = ThreadHost(self.name)
@@ -117,7 +119,7 @@ class Lane:
             runner = self._running_class()
             await self.call(lambda: runner.open(context), OPEN_S, "open")
         except Exception as error:
-            self.health = Health(False, f"open failed: {error}")
+            self._found_health(Health(False, f"open failed: {error}"))
             log.warning("queue %s: runner %s: open failed: %s", self.name, self.runner_name, error)
             return
         self.runner = runner
@@ -129,17 +131,24 @@ class Lane:
             runner = self.runner
             try:
                 health = await self.call(runner.health, HEALTH_S, "health")
-                self.health = health if isinstance(health, Health) else Health(False, f"health answered {health!r}")
+                wrong = Health(False, f"health answered {health!r}, which is not a Health")
+                self._found_health(health if isinstance(health, Health) else wrong)
+                self._silent = False
             except Exception as error:
-                self.health = Health(False, f"health failed: {error}")
+                self._found_health(Health(False, f"health failed: {error}"))
         return self.health
+
+    def _found_health(self, health: Health) -> None:
+        if health != self.health:
+            self.health = health
+            self.on_health()
 
     async def close(self) -> None:
         """Close the runner; an overrun is logged and left."""
         if self.runner is not None:
             runner = self.runner
             try:
-                await self.call(runner.close, CLOSE_S, "close")
+                await self.call(runner.close, 1.0 if self._silent else CLOSE_S, "close")
             except Exception as error:
                 log.warning("queue %s: runner %s: close failed: %s", self.name, self.runner_name, error)
         await self._host.close()
@@ -149,7 +158,8 @@ class Lane:
         try:
             return await self._host.call(make, limit_s, f"{self.runner_name}: {what}")
         except Overrun as overrun:
-            self.health = Health(False, str(overrun))
+            self._silent = True
+            self._found_health(Health(False, str(overrun)))
             raise
 
     async def release(self, slot: SlotView) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from hpcq.core.events import Event, Finished
 from hpcq.engine.attempt import Attempt
+from hpcq.engine.firing import Firing
 from hpcq.engine.intake import Prepared
 from hpcq.engine.spec import JobPatch
 from hpcq.plugin import Outcome
+from hpcq.store.rows import ScheduleRow, ScheduleRun
 
 Reply = asyncio.Future[Any]
 
@@ -44,6 +46,7 @@ class Submit:
     key: str | None  # covers the whole request
     bulk: bool  # an array: errors name the index
     reply: Reply
+    firing: Firing | None = None  # a schedule asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,11 @@ class ChangeQueue:
 
 @dataclass(frozen=True, slots=True)
 class SaveSchedule:
-    """A schedule was made, changed, fired or removed."""
+    """A schedule was made, changed or removed, or has let a time pass."""
 
-    row: Any  # store.rows.ScheduleRow, or the id of one that is gone
+    row: ScheduleRow | str  # a str: the id of one that is gone
     reply: Reply
+    run: ScheduleRun | None = None
 
 
 Request = Submit | Cancel | Retry | Edit | ChangeQueue | SaveSchedule

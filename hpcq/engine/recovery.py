@@ -108,8 +108,7 @@ async def _take_up(engine: Engine, row: JobRow, last: LastLife, gathering: Gathe
             attached = Attached(row.as_new(), row.slot, row.started_at, row.stop)
             gathering.add(engine.core.handle(attached, gathering.now))
             return
-    began = row.started_at or row.updated_at
-    crashed = not last.clean and last.ended_at - began < CRASH_S
+    crashed = not last.clean and row.started_at is not None and last.ended_at - row.started_at < CRASH_S
     gathering.add(engine.core.handle(Orphaned(row.as_new(), row.stop, crashed), gathering.now))
 
 

@@ -1,6 +1,7 @@
 """JobSpec: what a client says of a job."""
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,6 +12,7 @@ from hpcq.core.job import On
 
 PRIORITIES = {"low": -10, "normal": 0, "high": 10, "critical": 20}
 MAX_INT = 2**63 - 1
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 MAX_DEPTH = 100
 
 
@@ -40,6 +42,12 @@ def _uuid(value: str) -> str:
         raise ValueError("a job's id is a UUID") from None
 
 
+def _rfc3339(value: Any) -> Any:
+    if not (isinstance(value, str) and _DATE.match(value)):
+        raise ValueError("a time is RFC 3339 text, such as 2026-01-31T12:00:00Z")
+    return value
+
+
 Int = Annotated[int, Field(strict=True, ge=-MAX_INT, le=MAX_INT), BeforeValidator(_whole)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_utf8)]
@@ -50,7 +58,7 @@ TagKey = Annotated[str, StringConstraints(pattern=r"^[^:=\s\x00]{1,100}$")]
 TagValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_utf8)]
 Tags = Annotated[dict[TagKey, TagValue], Field(max_length=50)]
 Priority = Annotated[int, Field(strict=True, ge=-100, le=100), BeforeValidator(_priority, json_schema_input_type=Any)]
-Time = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(lambda value: value.astimezone(UTC))]
 
 
 class Model(BaseModel):
@@ -60,7 +68,7 @@ class Model(BaseModel):
 class RetrySpec(Model):
     """How often a failed job is tried again, and after what pause."""
 
-    max: Annotated[Int, Field(ge=0, le=1000)] = 0
+    max: Annotated[Int, Field(ge=0, le=1000, json_schema_extra={"minimum": 0, "maximum": 1000})] = 0
     backoff_s: Annotated[Seconds, Field(le=86400)] = 1.0
     factor: Annotated[float, Field(strict=True, ge=1, le=10, allow_inf_nan=False)] = 2.0
     max_backoff_s: Annotated[Seconds, Field(le=86400)] = 60.0
@@ -71,7 +79,7 @@ class DependsOn(Model):
     """Wait for the end of one job: an existing one, or an earlier one of the same array."""
 
     job: JobId | None = None
-    index: Annotated[Int, Field(ge=0)] | None = None
+    index: Annotated[Int, Field(ge=0, json_schema_extra={"minimum": 0})] | None = None
     on: On = On.SUCCESS
 
 

@@ -73,13 +73,7 @@ class Supervision:
                 self._engine.post(Renewed(attempt.job, attempt.attempt))
 
     async def _ask_all(self) -> None:
-        await asyncio.gather(*(self.ask(lane) for lane in self._engine.lanes.values()))
-
-    async def ask(self, lane: Lane) -> None:
-        """Ask one runner for its health; tell the core when it has changed."""
-        before = lane.health
-        if await lane.ask_health() != before:
-            self._engine.post(self._engine.floor.runner_event(lane.name))
+        await asyncio.gather(*(lane.ask_health() for lane in self._engine.lanes.values()))
 
     async def _live(self) -> None:
         os.utime(self._sign_of_life)

@@ -84,7 +84,11 @@ class Child:
         threading.Thread(target=self._reap, name=f"reap-{self.pid}", daemon=True).start()
 
     def _reap(self) -> None:
-        _, status, usage = os.wait4(self.pid, 0)
+        try:
+            _, status, usage = os.wait4(self.pid, 0)
+        except ChildProcessError:  # kill_all was faster
+            self._popen.returncode = -signal.SIGKILL
+            return
         code = os.waitstatus_to_exitcode(status)
         self._popen.returncode = code
         end = Exit(

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from hpcq.core.job import WAITING, State
+from hpcq.core.job import WAITING
 from hpcq.store.rows import EventRow, SaveRow
 from hpcq.store.statements import Many
 
@@ -14,6 +14,7 @@ _STATE_OF = {
     "job.failed": "failed",
     "job.cancelled": "cancelled",
 }
+_WAITING = frozenset(state.value for state in WAITING)
 _WITH_ERROR = {"job.failed", "job.retrying"}
 
 _PLAIN = Many(
@@ -24,6 +25,7 @@ _WHOLE = Many(
     "INSERT INTO events (seq, at, type, job_id, number, state, queue, org_id, attempt, detail) VALUES",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
+_event = EventRow._make
 
 
 class Journal:
@@ -41,16 +43,16 @@ class Journal:
     def of_save(self, row: SaveRow, job_id: str, number: int, queue: str, org_id: str) -> list[EventRow]:
         """The events of a Save, numbered."""
         save = row.save
-        attempt = save.history.attempt
-        if save.state is State.STARTING and attempt:
+        state, attempt = str.__str__(save.state), save.history.attempt
+        if state == "starting" and attempt:
             attempt -= 1  # what happened in this round before the start belongs to the attempt before
-        waits = save.state.value if save.state in WAITING else "queued"
+        waits = state if state in _WAITING else "queued"
         made = []
         for kind in row.events:
             self.seq += 1
             detail = b'{"error":%b}' % row.error if row.error and kind in _WITH_ERROR else None
             state = _STATE_OF.get(kind, waits)
-            made.append(EventRow(self.seq, row.at, kind, job_id, number, state, queue, org_id, attempt, detail))
+            made.append(_event((self.seq, row.at, kind, job_id, number, state, queue, org_id, attempt, detail)))
         return made
 
     def of_notes(self, notes: Sequence[EventRow]) -> list[EventRow]:

@@ -1,5 +1,6 @@
 """The one place where a list of jobs is made into SQL. Every list takes the org it is limited to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,14 @@ ALL_STATES = tuple(state.value for state in State)
 Query = tuple[str, list[Any]]  # SQL and its parameters
 Conditions = tuple[list[str], list[Any]]
 
-# What is searched for as `text`. A spec nested too deeply for SQLite is not searched.
-_TEXT = """(instr(lower(j.name), lower(?)) OR instr(j.id, lower(?))
-    OR EXISTS (SELECT 1 FROM specs x WHERE x.job = j.job AND instr(lower(CAST(x.spec AS TEXT)), lower(?))
+# What is searched for as `text`: the name, the id, the error, the params. (LIKE tells no upper from lower case.) A spec
+# is parsed only where the text is found in it, and not at all where it is nested too deeply for SQLite.
+_TEXT = r"""(j.name LIKE ? ESCAPE '\' OR j.id LIKE ? ESCAPE '\'
+    OR EXISTS (SELECT 1 FROM specs x WHERE x.job = j.job AND CAST(x.spec AS TEXT) LIKE ? ESCAPE '\'
         AND json_valid(CAST(x.spec AS TEXT))
-        AND instr(lower(json_extract(CAST(x.spec AS TEXT), '$.params')), lower(?)))
+        AND json_extract(CAST(x.spec AS TEXT), '$.params') LIKE ? ESCAPE '\')
     OR (j.error_type IS NOT NULL AND EXISTS (
-        SELECT 1 FROM outcomes x WHERE x.job = j.job AND instr(lower(CAST(x.error AS TEXT)), lower(?)))))"""
+        SELECT 1 FROM outcomes x WHERE x.job = j.job AND CAST(x.error AS TEXT) LIKE ? ESCAPE '\')))"""
 _OTHER_TAG = "EXISTS (SELECT 1 FROM job_tags x WHERE x.key = ? AND x.value = ? AND x.job = j.job)"
 
 
@@ -39,11 +41,12 @@ def page_query(org: str | None, wanted: Filter, page: Page) -> Query:
     lane, lane_values = _lane_conditions(org, wanted)
     if _is_narrow(wanted) or not (lane or wanted.states):
         source, where, values = _walk(wanted, (where, values), (lane, lane_values))
-        return f"SELECT j.job FROM {source} WHERE {_all(where)} ORDER BY j.job {order} LIMIT {page.limit}", values  # noqa: S608
+        job = "g.job" if wanted.tags else "j.job"
+        return f"SELECT {job} FROM {source} WHERE {_all(where)} ORDER BY {job} {order} LIMIT {page.limit}", values  # noqa: S608
     # One search of the index for each lane and state, in order already: only what they find is sorted.
     states = wanted.states or ALL_STATES
     sql = f"""
-        SELECT f.job FROM lanes l CROSS JOIN (VALUES {", ".join(["(?)"] * len(states))}) s CROSS JOIN jobs f
+        SELECT f.job FROM lanes l CROSS JOIN (VALUES {_marks(states)}) s CROSS JOIN jobs f
         ON f.job IN (
             SELECT j.job FROM jobs j INDEXED BY jobs_by_lane
             WHERE j.lane = l.lane AND j.state = s.column1 AND {_all(where)} ORDER BY j.job {order} LIMIT {page.limit}
@@ -55,10 +58,21 @@ def page_query(org: str | None, wanted: Filter, page: Page) -> Query:
 
 def counts_query(org: str | None, wanted: Filter) -> Query:
     """Counts what a filter finds: (state, number) rows."""
-    source, where, values = _walk(wanted, _conditions(wanted), _lane_conditions(org, wanted))
-    if not _is_narrow(wanted):
-        source = "lanes l CROSS JOIN jobs j INDEXED BY jobs_by_lane ON j.lane = l.lane"
-    return f"SELECT j.state, count(*) FROM {source} WHERE {_all(where)} GROUP BY j.state", values  # noqa: S608
+    lane, lane_values = _lane_conditions(org, wanted)
+    where, values = _conditions(wanted)
+    if _is_narrow(wanted):
+        source, where, values = _walk(wanted, (where, values), (lane, lane_values))
+        return f"SELECT j.state, count(*) FROM {source} WHERE {_all(where)} GROUP BY j.state", values  # noqa: S608
+    states = wanted.states or ALL_STATES
+    sql = f"""
+        SELECT state, sum(jobs) FROM (
+            SELECT s.column1 AS state, (
+                SELECT count(*) FROM jobs j INDEXED BY jobs_by_lane
+                WHERE j.lane = l.lane AND j.state = s.column1 AND {_all(where)}
+            ) AS jobs FROM lanes l CROSS JOIN (VALUES {_marks(states)}) s WHERE {_all(lane)}
+        ) GROUP BY state HAVING sum(jobs) > 0
+    """  # noqa: S608
+    return sql, [*values, *states, *lane_values]
 
 
 def _is_narrow(wanted: Filter) -> bool:
@@ -102,8 +116,18 @@ def _conditions(wanted: Filter) -> Conditions:
         values.append(wanted.finished_after)
     if wanted.text:
         where.append(_TEXT)
-        values += [wanted.text] * _TEXT.count("?")
+        values += [_part(wanted.text)] * _TEXT.count("?")
     return where, values
+
+
+def _part(text: str) -> str:
+    for special in "\\%_":
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join(["(?)"] * len(values))
 
 
 def _all(where: list[str]) -> str:

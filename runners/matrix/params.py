@@ -113,6 +113,12 @@ def _matrix_form(value: Any) -> str:
     return "<artifact>" if isinstance(value, dict | Artifact) else "<matrix>"
 
 
+def _argument_form(value: Any) -> str:
+    """A reference is an object with `job`, perhaps `name`, and nothing else."""
+    reference = isinstance(value, dict) and "job" in value and value.keys() <= {"job", "name"}
+    return "<artifact>" if reference or isinstance(value, Artifact) else "<value>"
+
+
 def _params_form(value: Any) -> str:
     operation = value.get("operation") if isinstance(value, dict) else getattr(value, "operation", None)
     if operation in SCALARS:
@@ -125,6 +131,7 @@ _Stored = Annotated[Artifact, Tag("<artifact>")]
 _Rows = Annotated[Matrix, Tag("<matrix>")]
 Left = Annotated[_Stored | _Rows, Discriminator(_matrix_form)]
 Right = Annotated[_Stored | _Rows | Annotated[Vector, Tag("<vector>")], Discriminator(_operand_form)]
+Argument = Annotated[_Stored | Annotated[Any, Tag("<value>")], Discriminator(_argument_form)]
 
 
 class MatrixJob(BaseModel):
@@ -141,8 +148,8 @@ class MatrixJob(BaseModel):
     @field_validator("a")
     @classmethod
     def _one_source(cls, a: Any, info: ValidationInfo) -> Any:
-        if "size" not in info.data or "seed" not in info.data:
-            return a
+        if not {"operation", "size", "seed"} <= info.data.keys():
+            return a  # one mistake is enough
         if a is None and info.data["size"] is None:
             raise _wrong("give either `size`, or `a` itself")
         if a is not None and (info.data["size"], info.data["seed"]) != (None, None):
@@ -177,15 +184,7 @@ class KernelJob(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     operation: str = Field(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z][A-Za-z0-9_]*$")
-    args: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("args")
-    @classmethod
-    def _references(cls, args: dict[str, Any]) -> dict[str, Any]:
-        for value in args.values():
-            if is_reference(value):
-                Artifact.model_validate(value)
-        return args
+    args: dict[str, Argument] = Field(default_factory=dict)
 
 
 MatrixParams = Annotated[
@@ -196,15 +195,9 @@ MatrixParams = Annotated[
 ]
 
 
-def is_reference(value: Any) -> bool:
-    """Whether a kernel's argument names an artifact: an object with `job`, perhaps `name`, and nothing else."""
-    return isinstance(value, dict) and "job" in value and value.keys() <= {"job", "name"}
-
-
 def references(params: MatrixJob | ScalarJob | KernelJob) -> dict[str, Artifact]:
     """The artifacts that the params name, by field or argument."""
-    if isinstance(params, KernelJob):
-        return {name: Artifact(**value) for name, value in params.args.items() if is_reference(value)}
-    if isinstance(params, MatrixJob):
-        return {name: it for name, it in (("a", params.a), ("b", params.b)) if isinstance(it, Artifact)}
-    return {}
+    if isinstance(params, ScalarJob):
+        return {}
+    given = params.args if isinstance(params, KernelJob) else {"a": params.a, "b": params.b}
+    return {name: value for name, value in given.items() if isinstance(value, Artifact)}

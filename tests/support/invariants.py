@@ -169,8 +169,8 @@ def _clocks(book: Book) -> None:
         assert history is None or history.attempt == 0, f"job {job} may expire, and was started"
     for job, active in book.active.items():
         if active.state is State.RUNNING:
-            assert job in book.leases, f"job {job} runs without a lease"
-            assert (job in book.timeouts) == (active.kind.treatment.timeout_s is not None)
+            assert job in book.leases.when, f"job {job} runs without a lease"
+            assert (job in book.timeouts.when) == (active.kind.treatment.timeout_s is not None)
     for job in (*book.leases.jobs(), *book.timeouts.jobs()):
         assert job in book.active, f"a clock runs for job {job}, which has no slot"
     for timers in (book.delays, book.expiries, book.leases, book.timeouts):

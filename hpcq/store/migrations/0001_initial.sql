@@ -17,31 +17,32 @@ CREATE TABLE lanes (
 -- How jobs are treated (JSON); equal ones share a row.
 CREATE TABLE treatments (treatment INTEGER PRIMARY KEY, body TEXT NOT NULL UNIQUE) STRICT;
 
--- What changes while a job lives. Narrow: a commit writes whole pages, so the fewer of them the better.
+-- What changes while a job lives. Narrow: a commit writes whole pages, so the fewer of them the better. What the start
+-- asks of every job stands first: SQLite reads a row from the left.
 CREATE TABLE jobs (
     job INTEGER PRIMARY KEY,
-    id TEXT NOT NULL,
-    lane INTEGER NOT NULL,
-    number INTEGER NOT NULL,
     state TEXT NOT NULL,
     treatment INTEGER NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,
+    reopened INTEGER NOT NULL DEFAULT 0,
+    run_at REAL,
+    expires_at REAL,
+    lane INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    id TEXT NOT NULL,
     retries_used INTEGER NOT NULL DEFAULT 0,
     infra_used INTEGER NOT NULL DEFAULT 0,
     crashes INTEGER NOT NULL DEFAULT 0,
-    reopened INTEGER NOT NULL DEFAULT 0,
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL,
-    run_at REAL,
-    expires_at REAL,
     started_at REAL,
     finished_at REAL,
+    submitted_seq INTEGER NOT NULL,
     name TEXT,
     batch_key TEXT,
     slot TEXT,
     stop TEXT,
-    error_type TEXT,
-    submitted_seq INTEGER NOT NULL
+    error_type TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (id);

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 import pytest
+
 from hpcq.cli.jobfiles import expand, read_jobs, read_rows
 
 
@@ -76,7 +77,13 @@ def test_what_is_no_utf8_is_named_by_its_byte(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("a,a\n1,2\n", "each once"), ("a,\n1,2\n", "each once"), ("a,b\n1\n", "line 2"), ("a\n1,2\n", "line 2"), ("a,b\n", "no row")],
+    [
+        ("a,a\n1,2\n", "each once"),
+        ("a,\n1,2\n", "each once"),
+        ("a,b\n1\n", "line 2"),
+        ("a\n1,2\n", "line 2"),
+        ("a,b\n", "no row"),
+    ],
 )
 def test_a_bad_grid_is_refused_with_the_place(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(click.UsageError) as caught:

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from hpcq.cli.output import UNSAFE, Cleaner, clean, duration, plain, print_json, title
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hpcq.cli.output import UNSAFE, Cleaner, clean, duration, plain, print_json, title
 
 HOSTILE = "\x1b]0;title\x07\x1b[31mred\x1b[0m\x9b2J\u202eevil\r\x08"
 
@@ -30,7 +31,13 @@ def test_a_log_never_holds_controls_however_it_is_cut(chunks: list[bytes]) -> No
     assert not UNSAFE.search(cleaned(*chunks))
 
 
-@given(st.lists(st.sampled_from([b"\x1b", b"[", b"3", b"1m", b"]", b"0;x", b"\x07", b"\\", b"text", b"\r", b"\n", b"\xc3", b"\xa4"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"\x1b", b"[", b"3", b"1m", b"]", b"0;x", b"\x07", b"\\", b"text", b"\r", b"\n", b"\xc3", b"\xa4"]
+        )
+    )
+)
 def test_where_a_log_is_cut_makes_no_difference(parts: list[bytes]) -> None:
     assert cleaned(*parts) == cleaned(b"".join(parts))
 
@@ -74,7 +81,15 @@ def test_plain_columns_are_aligned_and_never_cut() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(None, "-"), (0.1234, "0.12s"), (59.4, "59s"), (59.6, "1m00s"), (307, "5m07s"), (11520, "3h12m"), (187200, "2d04h")],
+    [
+        (None, "-"),
+        (0.1234, "0.12s"),
+        (59.4, "59s"),
+        (59.6, "1m00s"),
+        (307, "5m07s"),
+        (11520, "3h12m"),
+        (187200, "2d04h"),
+    ],
 )
 def test_durations_read_well(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said

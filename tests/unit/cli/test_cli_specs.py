@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 import pytest
+
 from hpcq.cli.specs import build, job_options
 
 HERE = "http://127.0.0.1:8000"
@@ -54,7 +55,9 @@ def test_the_queue_is_local_unless_named() -> None:
     assert spec("--queue", "noop")["queue"] == "noop"
 
 
-def test_a_command_runs_here_when_the_server_is_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_runs_here_when_the_server_is_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert spec("--", "make")["params"]["cwd"] == str(tmp_path)
     assert spec("--cwd", "sub", "--", "make")["params"]["cwd"] == str(tmp_path / "sub")

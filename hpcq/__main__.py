@@ -1,0 +1,5 @@
+"""`python -m hpcq`."""
+
+from hpcq.cli.main import main
+
+main()
