@@ -5,8 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from hpcq.api import docs_page, events, files, guard, jobs, many, metrics, openapi, queues, server
-from hpcq.api.connections import cap_connections
+from hpcq.api import (
+    connections,
+    docs_page,
+    events,
+    files,
+    guard,
+    jobs,
+    many,
+    metrics,
+    openapi,
+    queues,
+    schedules,
+    server,
+)
 from hpcq.api.table import bind
 
 if TYPE_CHECKING:
@@ -21,6 +33,7 @@ ROUTES = (
     *jobs.ROUTES,
     *files.ROUTES,
     *queues.ROUTES,
+    *schedules.ROUTES,
     *events.ROUTES,
 )
 
@@ -48,6 +61,7 @@ async def start_site(app: web.Application, settings: "Settings") -> web.AppRunne
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=connections.log,
         keepalive_timeout=IDLE_S,
         lingering_time=LINGER_S,
         shutdown_timeout=FAREWELL_S,
@@ -55,7 +69,7 @@ async def start_site(app: web.Application, settings: "Settings") -> web.AppRunne
     )
     await runner.setup()
     if runner.server:
-        cap_connections(runner.server, settings.limits.connections)
+        connections.cap_connections(runner.server, settings.limits.connections)
     await web.TCPSite(runner, settings.server.host, settings.server.port).start()
     return runner
 

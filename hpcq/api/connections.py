@@ -1,8 +1,10 @@
-"""How many connections may be open at a time."""
+"""How many connections may be open at a time, and what is said of broken ones."""
 
 import asyncio
+import logging
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 REFUSAL = (
@@ -10,6 +12,16 @@ REFUSAL = (
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
 )
 TEXT = b'{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many open connections"}'
+
+log = logging.getLogger("hpcq.http")
+
+
+def without_noise(record: logging.LogRecord) -> bool:
+    """What is no HTTP is answered 400; a traceback of it in the log would only help whoever wants to fill the disk."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+log.addFilter(without_noise)
 
 
 def cap_connections(server: web.Server, limit: int) -> None:

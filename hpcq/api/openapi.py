@@ -15,7 +15,7 @@ from hpcq.engine.spec import JobSpec
 
 REF = "#/components/schemas/{model}"
 PROBLEM = "application/problem+json"
-EVERYWHERE = (401, 403, 421, 500)  # the door, and what nobody expected
+EVERYWHERE = (400, 401, 403, 421, 500)  # no HTTP, the door, and what nobody expected
 _BODY_ERRORS = (415,)
 
 Schema = dict[str, Any]
@@ -172,7 +172,10 @@ def _present(field: Schema) -> Schema:
 def _problem(status: int) -> Schema:
     return {
         "description": _MEANINGS.get(status, "refused"),
-        "content": {PROBLEM: {"schema": {"$ref": REF.format(model=ProblemDocument.__name__)}}},
+        "content": {
+            PROBLEM: {"schema": {"$ref": REF.format(model=ProblemDocument.__name__)}},
+            **({"text/plain": {"schema": {"type": "string"}}} if status == 400 else {}),
+        },
     }
 
 
@@ -186,7 +189,7 @@ def _tag(path: str) -> str:
 
 
 _MEANINGS = {
-    400: "The body is not JSON, or a header is malformed",
+    400: "The body is not JSON, or the request (then in plain text) is no good HTTP",
     401: "Who is asking is not known",
     403: "A request of another web site",
     404: "There is no such thing",

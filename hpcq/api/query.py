@@ -9,6 +9,7 @@ from hpcq.engine.spec import MAX_INT, Time
 from hpcq.store.filter import Filter
 
 WAIT_MOST_S = 300.0
+MOST = 100  # values of one parameter
 
 
 def _no_nul(text: str) -> str:
@@ -34,12 +35,12 @@ class Query(BaseModel):
 class FilterQuery(Query):
     """Which jobs. Those of all given states (queues) are found; all other conditions must hold."""
 
-    state: tuple[State, ...] = ()
-    queue: tuple[Text, ...] = ()
+    state: Annotated[tuple[State, ...], Field(max_length=MOST)] = ()
+    queue: Annotated[tuple[Text, ...], Field(max_length=MOST)] = ()
     org_id: Text | None = None
     name: Text | None = None
     text: Annotated[Text | None, Field(description="Part of the name or the params")] = None
-    tag: Annotated[tuple[Tag, ...], Field(description="key:value; all must be there")] = ()
+    tag: Annotated[tuple[Tag, ...], Field(max_length=MOST, description="key:value; all must be there")] = ()
     batch_key: Text | None = None
     error_type: ErrorType | None = None
     finished_after: Time | None = None

@@ -224,17 +224,31 @@ class Schedule(Answer):
     overlap: Literal["skip", "queue", "allow"]
     catch_up: Literal["none", "one", "all"]
     paused: bool
+    org_id: str
+    jobs: list[dict[str, JsonValue]]
     next_run_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class ScheduleRun(Answer):
+    """A time that came."""
+
+    due_at: Timestamp | None
+    at: Timestamp
+    outcome: str
+    ids: list[str]
+    detail: str | None
+
+
+class ScheduleShown(Schedule):
+    """With its last 20 runs, newest first."""
+
+    last_runs: list[ScheduleRun]
 
 
 class Schedules(Answer):
     schedules: list[Schedule]
-
-
-class ScheduleRun(Answer):
-    """What running a schedule by hand has submitted."""
-
-    ids: list[str]
 
 
 class Health(Answer):

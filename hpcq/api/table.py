@@ -78,13 +78,18 @@ def bind(route: Route, engine: "Engine", settings: "Settings") -> Bound:
     return handle
 
 
-async def _body(request: web.Request, model: type[BaseModel], limit: int, *, optional: bool) -> BaseModel:
+async def json_of(request: web.Request, limit: int, *, optional: bool = False) -> Any:
+    """The body as JSON; `optional`: an empty one is {}. Raises Problem."""
     text = await json_body.read(request, limit)
     if not text.strip():
         if not optional:
             raise problem.Problem(400, "the body is empty; it must be a JSON object")
         text = b"{}"
-    value = json_body.parse(text)
+    return json_body.parse(text)
+
+
+async def _body(request: web.Request, model: type[BaseModel], limit: int, *, optional: bool) -> BaseModel:
+    value = await json_of(request, limit, optional=optional)
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -4,6 +4,7 @@ from hpcq.core.attempts import recall as ask
 from hpcq.core.attempts import start
 from hpcq.core.book import Book
 from hpcq.core.capacity import Rank, Resources
+from hpcq.core.job import Treatment
 from hpcq.core.policy import next_for
 from hpcq.core.queues import Active, Place, Queue
 
@@ -78,9 +79,15 @@ def recall(book: Book, queue: Queue) -> None:
 
 
 def _unwanted(book: Book, active: Active) -> bool:
-    """Whether this claim alone must go back: its slot has other labels now, or what it needs is kept for another."""
+    """Whether this claim alone must go back: it was edited, its slot too, or what it needs is kept for another."""
     place = active.place
-    return not place.admits(active.ran_as.requires) or _withheld(book, place.resources, _rank(active))
+    moved = active.kind.treatment is not active.ran_as and _where(active.kind.treatment) != _where(active.ran_as)
+    return moved or not place.admits(active.ran_as.requires) or _withheld(book, place.resources, _rank(active))
+
+
+def _where(asked: Treatment) -> tuple[object, ...]:
+    """What decides in which group a job waits."""
+    return asked.queue, asked.priority, asked.org_id, asked.session_key, asked.resources, asked.requires
 
 
 def _rank(active: Active) -> Rank:

@@ -13,6 +13,7 @@ from hpcq.plugin import Outcome
 from hpcq.store.rows import AttemptRow, NewRow, Round, SaveRow
 
 Acting = Start | Stop | Recall
+FAILING = ("job.failed", "job.retrying")  # after these a job shows its attempt's error; not after a cancel or a drain
 
 
 def _json(value: Any) -> bytes | None:
@@ -120,7 +121,7 @@ def _with_outcome(row: SaveRow, ended: Ended) -> SaveRow:
     return row._replace(
         keep=True,
         result=_json(outcome.result) if save.state in FINAL else None,
-        error=None if save.state is State.SUCCEEDED else error_json(save, outcome),
+        error=error_json(save, outcome if save.event in FAILING else None),
         usage=_usage(outcome),
         progress=_json(attempt.progress),
         artifacts=_json(ended.artifacts),

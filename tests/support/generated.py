@@ -20,6 +20,7 @@ from tests.support.sources import ROOT
 
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMON = ("--help", "-h,", "--json", "--url", "--token-file")  # said once, at the top
 SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -71,7 +72,7 @@ def _commands(command: click.Command, ctx: click.Context) -> Iterator[str]:
     yield f"`{ctx.command_path} {' '.join(command.collect_usage_pieces(ctx))}`\n"
     yield from _paragraphs(inspect.cleandoc(command.help or ""))
     records = [record for param in command.get_params(ctx) if (record := param.get_help_record(ctx))]
-    options = [f"- `{names}`: {text}" for names, text in records if text and "--help" not in names]
+    options = [f"- `{names}`: {text}" for names, text in records if text and names.split()[0] not in COMMON]
     if options:
         yield "\n".join(options) + "\n"
     if isinstance(command, click.Group):

@@ -36,11 +36,20 @@ class Answer:
 class ServerProcess:
     """One server process after another on the same data folder."""
 
-    def __init__(self, folder: Path, config: str = "", arguments: Sequence[str] = (), env: dict[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        config: str = "",
+        arguments: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """`prefix`: a program that replaces itself by the server (`unshare …`)."""
         self.data_dir = folder / "data"
         self.config = folder / "hpcq.toml"
         self.config.write_text(config, encoding="utf-8")
         self.arguments = list(arguments)
+        self.prefix = list(prefix)
         self.env = {**os.environ, "HPCQ_SERVER__DRAIN_GRACE_S": "1", **(env or {})}
         self.url = ""
         self.log: list[str] = []
@@ -54,7 +63,7 @@ class ServerProcess:
 
     def start(self) -> "ServerProcess":
         """Start it and wait until it serves."""
-        argv = [sys.executable, "-m", "hpcq", "serve", "--port", "0", "--data-dir", str(self.data_dir)]
+        argv = [*self.prefix, sys.executable, "-m", "hpcq", "serve", "--port", "0", "--data-dir", str(self.data_dir)]
         argv += ["--config", str(self.config), *self.arguments]
         self.url = ""
         self._process = subprocess.Popen(

@@ -57,7 +57,7 @@ class World:
         self.scheduler.committed()
         return effects
 
-    def queue(self, name: str, slots: int | Iterable[Slot], **settings: Any) -> None:
+    def queue(self, name: str, slots: int | Iterable[Slot], /, **settings: Any) -> None:
         """A queue and its slots, `name-1` and so on."""
         self.send(QueueChanged(QueueSettings(name, **settings)))
         offered = [Slot(f"{name}-{n + 1}") for n in range(slots)] if isinstance(slots, int) else slots

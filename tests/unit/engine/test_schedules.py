@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from hpcq.engine.admission import Numbers
 from hpcq.engine.attempt import Surroundings
 from hpcq.engine.engine import Engine, Parts
 from hpcq.engine.errors import BadSpec, Conflict, NotFound, OutOfSpace, TooMany
-from hpcq.engine.schedules import MOST, Schedules
+from hpcq.engine.schedules import Schedules
 from hpcq.server import make_lanes
 from hpcq.store.filter import Filter
 from hpcq.store.reader import Reader
@@ -197,12 +198,12 @@ async def test_what_belongs_to_another_org_is_not_there(house: House) -> None:
     assert [row.id for row in await house.jobs(org_id="a")] == ids
 
 
-async def test_an_org_has_a_bounded_number_of_schedules(house: House) -> None:
-    made = await house.schedules.create(None, HOURLY)
-    row = house.schedules._rows[made["id"]]
-    house.schedules._rows.update({str(n): row._replace(id=str(n), name=str(n)) for n in range(MOST - 1)})
+async def test_an_org_has_a_bounded_number_of_schedules(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcq.engine.schedules.MOST", 1)
+    await house.schedules.create("a", HOURLY)
+    await house.schedules.create("b", HOURLY)
     with pytest.raises(TooMany):
-        await house.schedules.create(None, {**HOURLY, "name": "one too many"})
+        await house.schedules.create("a", {**HOURLY, "name": "one too many"})
 
 
 async def test_a_change_of_the_line_moves_the_next_time_and_other_changes_do_not(house: House) -> None:
@@ -337,13 +338,16 @@ async def test_overlap_queue_fires_when_the_last_run_is_final(house: House) -> N
     assert await house.due(id_) == 4
 
 
-async def test_the_bell_rings_when_the_run_that_is_waited_for_is_final(house: House) -> None:
+async def test_it_looks_by_itself_when_the_run_that_is_waited_for_is_final(house: House) -> None:
     await house.schedules.create(None, {**HOURLY, "overlap": "queue"})
     await house.at(NOON + HOUR)
-    house.schedules._bell.clear()
+    await house.schedules.start()
+    listening = house.engine.hub.subscribe(None)
     await house.end_all()
-    await house.schedules._bell.wait()
-    await house.schedules.look()
+    async with asyncio.timeout(10):
+        async for batch in listening:
+            if any(event.type == "schedule.fired" for event in batch):
+                break
     assert len(await house.jobs()) == 2
 
 
@@ -438,12 +442,11 @@ async def test_a_server_that_drains_fires_nothing(house: House) -> None:
     assert await house.due(id_) == 0
 
 
-async def test_by_itself_it_looks_when_the_time_has_come(house: House) -> None:
-    id_ = (await house.schedules.create(None, HOURLY))["id"]
-    house.clock.wall = NOON
+async def test_started_it_looks_by_itself(house: House) -> None:
+    id_ = (await house.schedules.create(None, {**HOURLY, "catch_up": "one"}))["id"]
+    house.clock.wall = NOON + 1
     listening = house.engine.hub.subscribe(None)
     await house.schedules.start()  # what came due before a start was missed
-    async for batch in listening:
-        if batch:
-            break
-    assert id_
+    async with asyncio.timeout(10):
+        await anext(aiter(listening))
+    assert await house.runs(id_) == [("fired", 0.0)]

@@ -27,9 +27,9 @@ async def main():
     if sys.argv[2] != "idle":
         args = {"seconds": 1000000}
         request = stage.request({"operation": f"tests.support.kernels:{sys.argv[2]}", "args": args})
-        handle = await stage.start(request)
         pool = stage.runner._pools[request.slot.name]
         began = pool._worker.cells.running
+        await stage.start(request)
         while pool._worker.cells.running == began:
             await asyncio.sleep(0.001)
     print(json.dumps(pids), flush=True)

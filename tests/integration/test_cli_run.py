@@ -1,0 +1,166 @@
+"""`hpcq run`: what it shows, how it ends, and what it leaves behind."""
+
+import json
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support.cli import Cli, free_port
+from tests.support.server import ServerProcess
+from tests.support.wait import wait_until_blocking
+
+MakeServer = Callable[..., ServerProcess]
+LONG = '{"duration_s": 60}'
+
+
+@pytest.fixture
+def cli(server: ServerProcess, tmp_path: Path) -> Cli:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return Cli(server.url, folder)
+
+
+def jobs_of(server: ServerProcess) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = server.get("/v1/jobs?order=asc")["jobs"]
+    return found
+
+
+def until_running(server: ServerProcess, count: int = 1) -> None:
+    def running() -> bool:
+        return sum(job["state"] == "running" for job in jobs_of(server)) >= count
+
+    wait_until_blocking(running, 20.0, f"{count} jobs to run")
+
+
+def test_a_command_s_output_is_shown_and_its_end_is_ours(cli: Cli) -> None:
+    done = cli("run", "--", "sh", "-c", "echo out; echo err >&2; pwd; exit 3")
+    assert done.code == 1
+    assert done.out == f"out\nerr\n{cli.folder}\n"
+    assert "failed" in done.err
+    assert "exit code 3" in done.err
+
+
+def test_many_jobs_have_a_line_for_each_change_and_a_report(cli: Cli) -> None:
+    (cli.folder / "jobs.toml").write_text(
+        '[[jobs]]\nname = "A"\nqueue = "noop"\nparams = {message = "Hello from Task A", duration_s = 0.2}\n'
+        '[[jobs]]\nname = "B"\nqueue = "local"\nparams = {command = "echo hello from b"}\n'
+    )
+    done = cli("run", "-f", "jobs.toml", "--out", "r.json", "--junit", "r.xml")
+    assert done.code == 0
+    for name in ("A", "B"):
+        words = re.findall(rf"\d+\.\d\ds  (\w+) +{name}  ", done.out)
+        assert words == ["SENT", "PENDING", "RUNNING", "SUCCESS"], done.out
+    assert re.search(r"noop: 1 jobs, \d+ slots", done.out)
+    assert "Hello from Task A" in done.out
+    assert "hello from b" in done.out
+    assert "2 of 2 succeeded" in done.out
+    report = json.loads((cli.folder / "r.json").read_text())
+    assert [(job["name"], job["state"]) for job in report["jobs"]] == [("A", "succeeded"), ("B", "succeeded")]
+    assert all(job["slot"] for job in report["jobs"])
+    assert ElementTree.parse(cli.folder / "r.xml").getroot().get("tests") == "2"
+
+
+def test_out_without_a_name_takes_the_default_one(cli: Cli) -> None:
+    assert cli("run", "--queue", "noop", "--out").code == 0
+    (path,) = cli.folder.iterdir()
+    assert re.fullmatch(r"hpcq_results_\d{8}_\d{6}\.json", path.name)
+
+
+def test_json_is_all_that_stdout_holds(cli: Cli) -> None:
+    done = cli("run", "--json", "--", "echo hi; exit 1")
+    assert done.code == 1
+    assert done.json["counts"] == {"failed": 1}
+    assert done.json["exit_code"] == 1
+
+
+def test_a_queue_that_nobody_serves_is_named(cli: Cli) -> None:
+    cli("queues", "scale", "noop", "0")
+    done = cli("run", "-f", "-", "--timeout", "0.5", stdin='[{"queue": "noop", "params": {}}]')
+    assert done.code == 124
+    assert "hpcq queues scale noop N" in done.out
+
+
+def test_too_many_failures_cancel_the_rest(cli: Cli, server: ServerProcess) -> None:
+    bad = {"queue": "local", "params": {"command": "false"}}
+    long = {"queue": "noop", "params": {"duration_s": 60}}
+    done = cli("run", "-f", "-", "--max-failures", "1", stdin=json.dumps([long, bad]))
+    assert done.code == 1
+    assert sorted(job["state"] for job in jobs_of(server)) == ["cancelled", "failed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_it_leaves_the_job_running_and_says_how_to_follow(
+    cli: Cli, server: ServerProcess, number: signal.Signals
+) -> None:
+    with cli.start("run", "--queue", "noop", "--params", LONG) as run:
+        until_running(server)
+        run.send_signal(number)
+        _, err = run.communicate(timeout=20)
+    assert run.returncode == 130
+    (job,) = jobs_of(server)
+    assert job["state"] == "running"
+    assert f"hpcq logs -f {job['id']}" in err
+
+
+def test_stopping_a_run_of_many_names_their_tag(cli: Cli, server: ServerProcess) -> None:
+    (cli.folder / "jobs.json").write_text(json.dumps([{"queue": "noop", "params": {"duration_s": 60}}] * 2))
+    with cli.start("run", "-f", "jobs.json") as run:
+        until_running(server, 2)
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=20)
+    tag = re.search(r"hpcq cancel (--tag run=\S+)", err)
+    assert tag, err
+    assert cli("cancel", *tag[1].split()).out == "2 jobs\n"
+
+
+def test_in_ci_the_jobs_end_with_the_run(cli: Cli, server: ServerProcess) -> None:
+    in_ci = Cli(server.url, cli.folder, CI="true")
+    with in_ci.start("run", "--", "sleep", "60") as run:
+        until_running(server)
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert [job["state"] for job in jobs_of(server)] == ["cancelled"]
+
+
+def test_giving_up_leaves_the_job_running(cli: Cli, server: ServerProcess) -> None:
+    done = cli("run", "--timeout", "0.5", "--queue", "noop", "--params", LONG)
+    assert done.code == 124
+    assert "hpcq logs -f" in done.err
+    assert [job["state"] for job in jobs_of(server)] == ["running"]
+
+
+def test_a_run_outlives_a_crash_of_the_server(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server(arguments=["--port", str(free_port())])
+    cli = Cli(server.url, tmp_path)
+    gate = tmp_path / "open"
+    jobs = [
+        {"queue": "local", "name": n, "params": {"command": f"until [ -e {gate} ]; do sleep 0.05; done"}} for n in "ab"
+    ]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    with cli.start("run", "-f", "jobs.json") as run:
+        until_running(server)
+        server.kill()
+        server.start()
+        gate.touch()
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert "2 of 2 succeeded" in out
+
+
+def test_a_followed_output_outlives_a_restart_of_the_server(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server(arguments=["--port", str(free_port())])
+    cli = Cli(server.url, tmp_path)
+    command = 'echo "try $HPCQ_ATTEMPT"; [ "$HPCQ_ATTEMPT" -gt 1 ] || sleep 60'
+    with cli.start("run", "--", command) as run:
+        until_running(server)
+        server.stop()
+        server.start()
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    assert out == "try 1\ntry 2\n"
