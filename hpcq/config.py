@@ -12,8 +12,20 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 # Variables that begin with HPCQ_ and are no settings: the client's, and what a job sees.
 NOT_SETTINGS = frozenset(
-    "HPCQ_URL HPCQ_TOKEN HPCQ_JOB_ID HPCQ_ATTEMPT HPCQ_QUEUE HPCQ_SLOT HPCQ_ARTIFACTS HPCQ_RESULT HPCQ_PROGRESS "
-    "HPCQ_JOB_DIR HPCQ_APP_URL".split()
+    f"HPCQ_{name}"
+    for name in (
+        "URL",
+        "TOKEN",
+        "JOB_ID",
+        "ATTEMPT",
+        "QUEUE",
+        "SLOT",
+        "ARTIFACTS",
+        "RESULT",
+        "PROGRESS",
+        "JOB_DIR",
+        "APP_URL",
+    )
 )
 
 
@@ -61,7 +73,9 @@ class Queue(Part):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     runner: str = Field(description="The runner that knows how to run its jobs")
-    slots: int | None = Field(default=None, ge=0, le=10000, description="Jobs at a time; unset: one per core, or what the runner finds")
+    slots: int | None = Field(
+        default=None, ge=0, le=10000, description="Jobs at a time; unset: one per core, or what the runner finds"
+    )
     batch_size: int = Field(default=3, ge=1, le=1000, description="Jobs of one session key in a row while others wait")
     lease_s: float = Field(
         default=30.0, ge=0.5, le=3600, description="An attempt that is silent for longer is stopped, requeued"
@@ -151,11 +165,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (env_settings, init_settings)
 

@@ -9,7 +9,6 @@ import secrets
 import signal
 import sqlite3
 from collections.abc import Mapping
-from pathlib import Path
 
 import psutil
 
@@ -22,7 +21,6 @@ from hpcq.core.job import StopReason
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import environment, recovery
 from hpcq.engine.admission import Numbers
-from hpcq.engine.alarm import now
 from hpcq.engine.attempt import Surroundings
 from hpcq.engine.engine import Engine, Parts
 from hpcq.engine.lane import Lane
@@ -95,7 +93,6 @@ class Server:
     def prepare(self) -> None:
         """What must happen in the main thread before sockets and threads exist."""
         check_address(self.settings)
-        os.umask(0o077)
         become_subreaper()
         self._folder = DataFolder(self.data_dir)
         self._last_alive_at = self._folder.lock()
@@ -173,7 +170,7 @@ class Server:
             loop.add_signal_handler(number, on_signal)
         async with self._stack:
             await self.start()
-            print(f"hpcq {hpcq.__version__} serves {self.url}, data in {self.data_dir}", flush=True)  # noqa: T201
+            print(f"hpcq {hpcq.__version__} serves {self.url}, data in {self.data_dir}", flush=True)
             self.engine.fatal.add_done_callback(lambda _: stop.set())
             await stop.wait()
             if self.engine.fatal.done():

@@ -108,7 +108,7 @@ class Elements:
             refuse(self._index, f"not UTF-8: {error.reason}")
         yield from self._elements(self._text + text, final=False)
         if len(self._text) > self._longest:
-            raise Problem(413, f"job {self._index} is larger than {self._longest} characters, or no JSON")
+            raise self._too_large()
 
     def end(self) -> Iterator[Any]:
         """What is left. Raises Problem when the array has no end."""
@@ -162,8 +162,14 @@ class Elements:
         self._index += 1
         return job, after + 1
 
+    def _too_large(self) -> Problem:
+        detail = f"job {self._index} is larger than {self._longest} characters, or never ends"
+        return Problem(413, detail, limit_bytes=self._longest)
+
     def _check(self, job: Any, text: str, start: int, end: int) -> None:
         """What the standard library's parser lets through: deep nesting, and halves of surrogate pairs."""
+        if end - start > self._longest:
+            raise self._too_large()
         if end - start > 2 * MAX_DEPTH and text.count("[", start, end) + text.count("{", start, end) > MAX_DEPTH:
             check_depth(job, f"/{self._index}")
         if text.find("\\u", start, end) >= 0:

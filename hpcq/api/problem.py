@@ -106,6 +106,8 @@ def fields(errors: Sequence[FieldProblem]) -> Problem:
 def _of_engine(error: engine_errors.EngineError) -> Problem:
     detail = str(error)
     match error:
+        case engine_errors.Forbidden():
+            return Problem(403, str(error))
         case engine_errors.NotFound():
             return not_found(detail)
         case engine_errors.Conflict():

@@ -44,7 +44,7 @@ def demo(*, keep: bool, as_json: bool) -> None:
         raise click.UsageError("the server runs on Linux; here `hpcq` is a client")
     try:
         sys.exit(asyncio.run(_demo(keep=keep, as_json=as_json)))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(Code.INTERRUPTED)
 
 

@@ -52,7 +52,7 @@ class OwnServer:
         """Start it and wait for the address that it prints. Raises DemoError with the end of its log."""
         config = self.folder / "hpcq.toml"
         config.write_text(CONFIG, encoding="utf-8")
-        command = [sys.executable, "-m", "hpcq.cli.main", "serve", "--port", "0"]
+        command = [sys.executable, "-P", "-m", "hpcq.cli.main", "serve", "--port", "0"]
         command += ["--data-dir", str(self.folder / "data"), "--config", str(config)]
         env = {name: value for name, value in os.environ.items() if not name.startswith("HPCQ_")}
         with self.log.open("wb") as log:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcq.cli.output import COLOURS, clean, duration, table, title
+from hpcq.cli.output import COLOURS, clean, duration, title
 from hpcq.cli.queues import unserved
 from hpcq.cli.report import times
 from hpcq.cli.watch import Change
@@ -73,8 +73,9 @@ class Display:
         """Each result, if they are few, and the sums."""
         self._line("")
         if len(jobs) <= FEW and not self._err:
-            columns = ("name", "state", "message", "queue", "slot", "ran", "finished", "id")
-            table(columns, [_result(job) for job in jobs])
+            for job in jobs:
+                self._result(job)
+            self._line("")
         good = sum(job["state"] == "succeeded" for job in jobs)
         figures = [f"{name.removesuffix('_s')} {duration(seconds)}" for name, seconds in times(jobs).items()]
         self._line(", ".join(figures))
@@ -85,27 +86,26 @@ class Display:
         """A remark between the lines."""
         self._line(clean(text))
 
+    def _result(self, job: "Job") -> None:
+        """What it has to say; where, how long, when, and which it was."""
+        word = WORDS.get(job["state"], job["state"]).ljust(10)
+        said = clean(message(job))
+        self._line(
+            f"{click.style(word, fg=COLOURS.get(job['state']))}  {clean(title(job))[:NAME]}{': ' if said else ''}{said}"
+        )
+        ended = (job.get("finished_at") or "-")[11:19]
+        place = f"{job['queue']} {job.get('slot') or '-'}"
+        self._line(clean(f"            {place}  {duration(job.get('run_s'))}  {ended}  {job['id']}"))
+
     def _event(self, job_id: str, word: str, colour: str, since_s: float) -> None:
         shown = click.style(word.ljust(10), fg=colour)
         self._line(f"{max(0.0, since_s):8.2f}s  {shown}  {self._names.get(job_id, '')}  {job_id}")
 
     def _line(self, text: str) -> None:
-        click.echo(text, err=self._err)
-        (sys.stderr if self._err else sys.stdout).flush()
-
-
-def _result(job: "Job") -> tuple[object, ...]:
-    finished = (job.get("finished_at") or "-")[:19].replace("T", " ")
-    return (
-        title(job)[:NAME],
-        job["state"],
-        message(job)[:80],
-        job["queue"],
-        job.get("slot"),
-        duration(job.get("run_s")),
-        finished,
-        job["id"],
-    )
+        """Not by click.echo, which would write through the spinner that may stand on the terminal."""
+        stream = sys.stderr if self._err else sys.stdout
+        stream.write((text if stream.isatty() else click.unstyle(text)) + "\n")
+        stream.flush()
 
 
 def message(job: "Job") -> str:

@@ -1,5 +1,6 @@
 """`hpcq list`: which jobs there are."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ from hpcq.cli.output import busy, clean, duration, print_json, say, table, title
 if TYPE_CHECKING:
     from hpcq.client import Client, Job
 
-COLUMNS = ("number", "state", "queue", "name", "prio", "try", "waited", "ran", "finished", "note")
+COLUMNS = ("job", "state", "queue", "name", "prio", "try", "age", "ran", "note")
 NAME = 40
 NOTE = 60
 
@@ -46,7 +47,6 @@ async def list_jobs(
 
 
 def _row(job: "Job") -> tuple[object, ...]:
-    finished = (job.get("finished_at") or "")[:19].replace("T", " ")
     return (
         job["number"],
         job["state"],
@@ -54,11 +54,16 @@ def _row(job: "Job") -> tuple[object, ...]:
         _short(title(job), NAME),
         job["priority"],
         job["attempt"],
-        duration(job.get("wait_s")),
+        _age(job),
         duration(job.get("run_s")),
-        finished or "-",
         _short(note(job), NOTE),
     )
+
+
+def _age(job: "Job") -> str:
+    """Since it was submitted, by this machine's clock."""
+    created = datetime.fromisoformat(job["created_at"])
+    return duration(max(0, round((datetime.now(UTC) - created).total_seconds())))
 
 
 def note(job: "Job") -> str:

@@ -35,9 +35,15 @@ SLOW_S = 2.0  # what takes longer shows that it is alive
 
 # C0 and C1 controls but newline and tab; marks that turn the direction of text; lone surrogates.
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Colours and titles that programs write: ESC [ … letter, ESC ] … BEL or ESC \, other two-byte sequences.
-SEQUENCE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)|[ -/]*[0-Z\\\\^_`a-~])")
-UNFINISHED = re.compile("\x1b(?:\\[[0-?]*[ -/]*|[\\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)?\\Z")
+# Colours and titles that programs write: ESC [ … letter, ESC ] … BEL or ESC \, other two-byte sequences; and the
+# one-character forms of ESC [ and ESC ].
+SEQUENCE = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)"
+    "|\x1b[ -/]*[0-Z\\\\^_`a-~]"
+)
+UNFINISHED = re.compile(
+    "(?:(?:\x1b\\[|\x9b)[0-?]*[ -/]*|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*\x1b?|\x1b[ -/]*)\\Z"
+)
 LONGEST_SEQUENCE = 4096
 
 
@@ -123,12 +129,13 @@ def plain(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[st
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    from rich import box
+    """Where it is narrow, names are cut and the last column is folded."""
     from rich.table import Table
 
-    grid = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for name in columns:
-        grid.add_column(name, overflow="fold")
+        last = name == columns[-1]
+        grid.add_column(name, overflow="fold" if last else "ellipsis", no_wrap=not last)
     for row in cells:
         grid.add_row(*[coloured(cell) for cell in row])
     console().print(grid)
@@ -143,11 +150,18 @@ def pairs(values: Iterable[tuple[str, object]]) -> None:
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {click.style(value, fg=colour)}")
 
 
+def compact(value: Any) -> str | None:
+    """A value in one line: text as it is, anything else as JSON; None for what is empty."""
+    if value in (None, {}, []):
+        return None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as a person says them: `0.12s`, `34s`, `5m07s`, `3h12m`, `2d04h`."""
     if seconds is None:
         return "-"
-    if seconds < 10:
+    if seconds < 10 and isinstance(seconds, float):
         return f"{seconds:.2f}s"
     whole = round(seconds)
     if whole < 60:
@@ -181,9 +195,14 @@ def busy(text: str) -> Iterator[list[str]]:
 def _spin(words: list[str], done: Any) -> None:
     if done.wait(SLOW_S):
         return
-    with console(stderr=True).status(clean(words[0])) as status:
+    from rich.live import Live
+    from rich.spinner import Spinner
+
+    spinner = Spinner("dots", clean(words[0]))
+    # what is printed meanwhile goes above the spinner, unless it goes elsewhere anyway
+    with Live(spinner, console=console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()):
         while not done.wait(0.2):
-            status.update(clean(words[0]))
+            spinner.update(text=clean(words[0]))
 
 
 def title(job: Any) -> str:

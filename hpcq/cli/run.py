@@ -3,8 +3,9 @@
 import asyncio
 import os
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -64,7 +65,7 @@ class Run:
         self._single = len(specs) == 1 and not options["file"] and not options["each"]
         self._display = Display(stderr=options["as_json"])
         self._started = datetime.now().astimezone()
-        self._tag = _mark(specs)
+        self._tag = ("", "") if self._single else _mark(specs, options["idempotency_key"])
         self._failures = 0
         self._too_many = asyncio.Event()
         self._ids: list[str] = []
@@ -105,7 +106,15 @@ class Run:
 
     async def _watch_one(self) -> None:
         write = writer(raw=self._options["raw"], stderr=self._options["as_json"])
-        say(ending(await follow(self._client, self._ids[0], write)))
+        with ExitStack() as quiet:
+            quiet.enter_context(busy(f"job {self._ids[0]} has printed nothing yet"))
+
+            def show(chunk: bytes) -> None:
+                quiet.close()
+                write(chunk)
+
+            job = await follow(self._client, self._ids[0], show)
+        say(ending(job))
 
     async def _watch_many(self) -> None:
         watch = Watch(self._client, self._ids, self._ours(), self._change, since=self._since)
@@ -196,10 +205,13 @@ class Run:
             print_json(content)
 
 
-def _mark(specs: list[Spec]) -> tuple[str, str]:
-    """Give the jobs a tag that finds them again, and return it."""
+def _mark(specs: list[Spec], idempotency_key: str | None) -> tuple[str, str]:
+    """Give the jobs a tag that finds them again, and return it. The same idempotency key needs the same tag."""
     key = RUN_TAG if not any(RUN_TAG in (spec.get("tags") or {}) for spec in specs) else f"hpcq-{RUN_TAG}"
-    value = f"{datetime.now():%m%d-%H%M}-{uuid4().hex[:6]}"
+    if idempotency_key is None:
+        value = f"{datetime.now():%m%d-%H%M}-{uuid4().hex[:6]}"
+    else:
+        value = sha256(idempotency_key.encode()).hexdigest()[:12]
     for spec in specs:
         spec["tags"] = {**(spec.get("tags") or {}), key: value}
     return key, value

@@ -1,12 +1,11 @@
 """`hpcq runners` and `hpcq stats`."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcq.cli.calls import json_option, remote
-from hpcq.cli.output import pairs, print_json, table
+from hpcq.cli.output import compact, pairs, print_json, table
 
 if TYPE_CHECKING:
     from hpcq.client import Client
@@ -52,5 +51,5 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
         if isinstance(value, dict):
             rows += _flat(value, f"{prefix}{key}.")
         else:
-            rows.append((prefix + key, json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value))
+            rows.append((prefix + key, compact(value)))
     return rows

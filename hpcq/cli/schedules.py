@@ -6,7 +6,7 @@ import click
 
 from hpcq.cli.calls import json_option, remote
 from hpcq.cli.groups import ListingGroup
-from hpcq.cli.output import clean, pairs, print_json, table
+from hpcq.cli.output import clean, compact, pairs, print_json, table
 from hpcq.cli.specs import job_options
 from hpcq.cli.submit import prepared
 
@@ -58,11 +58,11 @@ async def show(client: "Client", *, schedule: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    runs = found.pop("runs", None) or []
-    pairs(found.items())
+    runs = found.pop("last_runs", None) or []
+    pairs((name, compact(value)) for name, value in found.items())
     if runs:
         columns = list(runs[0])
-        table(columns, [[run.get(name) for name in columns] for run in runs])
+        table(columns, [[compact(run.get(name)) for name in columns] for run in runs])
 
 
 @schedules.command()
@@ -132,8 +132,7 @@ async def run(client: "Client", *, schedule: str, as_json: bool) -> None:
     if as_json:
         print_json(done)
     else:
-        ids = done.get("ids") or done.get("jobs") or []
-        click.echo("\n".join(clean(one) for one in ids) or "done")
+        click.echo("\n".join(clean(one) for one in done.get("ids") or []))
 
 
 @schedules.command()

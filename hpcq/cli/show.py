@@ -1,13 +1,12 @@
 """`hpcq show`: all about a job."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcq.cli.calls import json_option, remote
 from hpcq.cli.options import JOB
-from hpcq.cli.output import duration, pairs, print_json, table, title
+from hpcq.cli.output import compact, duration, pairs, print_json, table, title
 
 if TYPE_CHECKING:
     from hpcq.client import Client, Job
@@ -47,18 +46,18 @@ def _pairs(job: "Job") -> list[tuple[str, object]]:
         ("priority", job["priority"]),
         ("org", job.get("org_id")),
         ("tags", ", ".join(f"{key}={value}" for key, value in (job.get("tags") or {}).items())),
-        ("params", _compact(job.get("params"))),
-        ("depends on", _compact(job.get("depends_on"))),
-        ("resources", _compact(job.get("resources"))),
-        ("requires", _compact(job.get("requires"))),
+        ("params", compact(job.get("params"))),
+        ("depends on", compact(job.get("depends_on"))),
+        ("resources", compact(job.get("resources"))),
+        ("requires", compact(job.get("requires"))),
         ("attempt", f"{job['attempt']} ({job.get('retries_left')} retries left)"),
         ("timeout", duration(job["timeout_s"]) if job.get("timeout_s") else None),
         *((name.removesuffix("_at"), job.get(name)) for name in TIMES),
         ("waited", duration(job.get("wait_s"))),
         ("ran", duration(job["run_s"]) if job.get("run_s") is not None else None),
         ("usage", ", ".join(f"{key} {value:g}" for key, value in usage.items() if value is not None)),
-        ("progress", _compact(job.get("progress"))),
-        ("result", _compact(job.get("result"))),
+        ("progress", compact(job.get("progress"))),
+        ("result", compact(job.get("result"))),
         ("artifacts", ", ".join(str(one.get("name")) for one in job.get("artifacts") or [])),
     ]
 
@@ -67,7 +66,3 @@ def _attempt(one: dict[str, Any]) -> tuple[object, ...]:
     error = one.get("error") or {}
     why = f"{error.get('type')}: {error.get('message')}" if error else "-"
     return one.get("attempt"), one.get("state"), one.get("slot"), duration(one.get("run_s")), why
-
-
-def _compact(value: Any) -> str | None:
-    return json.dumps(value, ensure_ascii=False) if value not in (None, {}, []) else None

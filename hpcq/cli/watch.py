@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hpcq.client import Client, Filter, Job
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
+FIRST_CHECK_S = 1.0  # jobs that an idempotency key has found were perhaps over before the stream began
 CHECK_S = 20.0  # the states are read afresh so often, whatever the stream says
 FEW = 50  # so many jobs are asked for one by one; more by their tag
 
@@ -84,11 +85,13 @@ class Watch:
             self._stale.set()
 
     async def _read_when_stale(self) -> None:
+        pause_s = FIRST_CHECK_S
         while self._left:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_S):
+                async with asyncio.timeout(pause_s):
                     await self._stale.wait()
             self._stale.clear()
+            pause_s = CHECK_S
             for job in await self._unfinished():
                 self._tell(Change(job["id"], job["state"], job["updated_at"], job["attempt"]))
 

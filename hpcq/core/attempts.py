@@ -35,12 +35,19 @@ def start(book: Book, queue: Queue, job: int, place: Place) -> None:
 
 
 def started(book: Book, event: Started) -> None:
-    """The runner has begun. A claim that begins before its turn came here is begun when it comes."""
+    """The runner has begun. A claim that begins before its turn came here is begun when it comes.
+
+    Where the first of the slot has not begun, the one that did goes before it.
+    """
     active = book.live(event.job, event.attempt)
     if active is None or active.state is not State.STARTING:
         return
     active.recalling = False
-    if active.leads:
+    first = active.place.jobs[0]
+    if first is not active and first.awaited:
+        active.place.lead(active)
+        first = active
+    if first is active:
         _begin(book, active)
     else:
         active.begun = True
@@ -163,8 +170,11 @@ def attached(book: Book, event: Attached) -> None:
     place.serve(new.treatment.session_key)
     place.queue.take(place, active)
     active.stop = event.stop
+    active.recalling = event.started_at is None  # it may have been asked back: if it comes, believe it
     if event.started_at is not None:
-        assert active.leads, f"job {new.job} was found running on slot {place.name}, which runs job {place.jobs[0].job}"
+        first = place.jobs[0]
+        assert first is active or first.started is None, f"slot {place.name} runs both job {first.job} and {new.job}"
+        place.lead(active)
         watch(book, active, book.now.mono - max(0.0, book.now.wall - event.started_at))
     if event.stop is not None:
         active.state = State.CANCELLING

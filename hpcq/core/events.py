@@ -20,10 +20,7 @@ class Loaded:
 
 @record
 class Attached:
-    """After a restart, a live attempt whose work the runner found again; it goes on with a full lease.
-
-    Those of one slot come in their order: the one that runs, then the claims behind it.
-    """
+    """After a restart, a live attempt whose work the runner found again; it goes on with a full lease."""
 
     job: NewJob
     slot: str

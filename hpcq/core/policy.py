@@ -84,10 +84,9 @@ def _choose(
 def _plain(shelf: Shelf, places: Collection[Place]) -> Choice | None:
     """The common case, quickly: the oldest job has no session key, and the first slot no session."""
     job, _, group = shelf.heap[0]
-    for place in places:
-        if group.session_key is None and place.session_key is None and place.admits(shelf.requires):
-            return Choice(job, group, place)
-        return None
+    place = next(iter(places))
+    if group.session_key is None and place.session_key is None and place.admits(shelf.requires):
+        return Choice(job, group, place)
     return None
 
 

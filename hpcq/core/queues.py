@@ -47,9 +47,14 @@ class Active:
         return self.place.jobs[0] is self
 
     @property
+    def awaited(self) -> bool:
+        """Whether nothing has been heard of it since its start was asked for."""
+        return self.state is State.STARTING and not self.begun
+
+    @property
     def recallable(self) -> bool:
         """Whether it is a claim that nothing has happened to."""
-        return self.state is State.STARTING and not (self.begun or self.recalling or self.leads)
+        return self.awaited and not (self.recalling or self.leads)
 
 
 class Place:
@@ -98,8 +103,16 @@ class Place:
 
     def serve(self, key: str | None) -> None:
         """One more job of this key gets the slot."""
+        if key is None:
+            self.end_session()
+            return
         self.turns = 1 if key != self.session_key or self.spent is not None else self.turns + 1
         self.session_key = key
+
+    def lead(self, active: Active) -> None:
+        """One of its jobs has the slot, before those that have not begun."""
+        self.jobs.remove(active)
+        self.jobs.insert(0, active)
 
     def end_session(self) -> None:
         """Whatever was prepared is gone."""

@@ -44,6 +44,7 @@ from hpcq.store.rows import Committed, EventRow, QueueRow
 from hpcq.store.writer import Writer
 
 if TYPE_CHECKING:
+    from hpcq.engine.schedules import Schedules
     from hpcq.engine.views import Views
 
 log = logging.getLogger("hpcq.engine")
@@ -64,7 +65,8 @@ class Parts:
 class Engine:
     """Everything between the API and the parts that decide, keep and run."""
 
-    views: "Views"  # set by the composition root
+    views: "Views"  # set by the composition root, as is what follows
+    schedules: "Schedules"
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Engine:
         self.reader = parts.reader
         self._reload = reload
         self.hub = EventHub()
-        self.intake = Intake(lanes)
+        self.intake = Intake(lanes, lambda: now().wall)
         self.floor = Floor(lanes, parts.around, parts.writer, parts.reader, self.post)
         self.floor.on_progress = self._progressed
         self.live_settings: dict[str, QueueRow] = {}

@@ -20,6 +20,10 @@ class NotFound(EngineError):
     """No such job, queue or schedule, or not one of this org's."""
 
 
+class Forbidden(EngineError):
+    """The caller may not do that."""
+
+
 class Conflict(EngineError):
     """The thing is not in a state in which that can be done."""
 

@@ -14,9 +14,8 @@ import orjson
 
 from hpcq.core.effects import Recall, Start, Stop
 from hpcq.core.events import RunnerChanged, SlotsOffered, StopRequested
-from hpcq.core.job import Moment
+from hpcq.core.job import Moment, StopReason
 from hpcq.core.job import Slot as CoreSlot
-from hpcq.core.job import StopReason
 from hpcq.engine import files
 from hpcq.engine.attempt import Attempt, Surroundings
 from hpcq.engine.driver import Driver, SessionSlot, finished

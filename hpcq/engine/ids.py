@@ -8,7 +8,7 @@ _last = 0  # the upper half of the newest id: milliseconds, version, and 12 bits
 
 def uuid7() -> str:
     """A new id."""
-    global _last
+    global _last  # noqa: PLW0603  (one process, one sequence)
     upper = int(time.time() * 1000) << 16 | 0x7000
     if upper <= _last:
         upper = _last + 1 if _last & 0xFFF != 0xFFF else (_last >> 16) + 1 << 16 | 0x7000

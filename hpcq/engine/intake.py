@@ -4,20 +4,21 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from hpcq.core.job import On, RetryPolicy, Treatment
-from hpcq.engine.errors import BadSpec, FieldError, NotFound, Unavailable
+from hpcq.engine.errors import BadSpec, FieldError, Forbidden, Unavailable
 from hpcq.engine.lane import Lane
 from hpcq.engine.spec import JobSpec, RetrySpec, Treated, unreadable, wall
 
 T = TypeVar("T")
 SLICE_S = 0.005  # how long validating may hold up the loop at a time
 CACHE = 4096
+MOST_ERRORS = 1000  # in one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,7 @@ class Need:
     index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A job that can be submitted."""
 
     runner: str
@@ -76,14 +76,26 @@ def field_errors(error: ValidationError, body: Any, prefix: str = "") -> list[Fi
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """All of a job but its params: what the jobs of a sweep have in common is looked at once."""
+
+    spec: JobSpec
+    lane: Lane
+    treatment: Treatment  # without a session key that the runner makes of the params
+    needs: tuple[Need, ...]
+    tags: tuple[tuple[str, str], ...]
+    rest: dict[str, Any]  # what is kept beside the params
+
+
 class Intake:
     """Accepts what clients submit. Equal treatments come back as one object."""
 
-    def __init__(self, lanes: Mapping[str, Lane], now: Callable[[], float] = time.time) -> None:
+    def __init__(self, lanes: Mapping[str, Lane], now: Callable[[], float]) -> None:
         self._lanes = lanes
         self._now = now
         self._treatments: dict[Treatment, Treatment] = {}
-        self._specs: dict[bytes, JobSpec] = {}
+        self._templates: dict[tuple[bytes | None, str | None], Template] = {}
 
     async def accept(self, raws: Sequence[Any], *, org: str | None = None, bulk: bool = False) -> list[Prepared]:
         """Validate JSON objects as JobSpecs; `org`: the caller's, None when it may name any.
@@ -99,7 +111,7 @@ class Intake:
             except BadSpec as bad:
                 prefix = f"/{index}" if bulk else ""
                 errors.extend(FieldError(prefix + error.pointer, error.detail) for error in bad.errors)
-                if len(errors) > 1000:
+                if len(errors) > MOST_ERRORS:
                     break
             if bulk and time.perf_counter() > stop:
                 await asyncio.sleep(0)
@@ -109,94 +121,86 @@ class Intake:
         return found
 
     async def _one(self, raw: Any, org: str | None, index: int) -> Prepared:
-        spec, errors = self._spec(raw)
-        lane = self._lanes.get(spec.queue) if spec else self._lane_of(raw)
-        if lane is None:
-            known = ", ".join(sorted(self._lanes))
-            if isinstance(raw, dict) and isinstance(raw.get("queue"), str):
-                errors.append(FieldError("/queue", f"no queue {raw['queue']!r}; there are {known}"))
-            raise BadSpec(errors)
-        if lane.broken:
-            raise Unavailable(f"queue {lane.name}: its runner {lane.runner_name} could not be loaded: {lane.broken}")
-        params = raw.get("params") if isinstance(raw, dict) else None
-        if not isinstance(params, dict):
-            raise BadSpec(errors)
-        if bad := unreadable(params):
-            raise BadSpec([*errors, FieldError(f"/params{bad[0]}", bad[1])])
-        model = await self._params(lane, params, errors)
-        if spec:
-            self._check(spec, org, index, errors)
-        if errors or spec is None:
-            raise BadSpec(errors)
-        return await self._prepared(spec, lane, params, model, org)
-
-    def _lane_of(self, raw: Any) -> Lane | None:
-        queue = raw.get("queue") if isinstance(raw, dict) else None
-        return self._lanes.get(queue) if isinstance(queue, str) else None
-
-    def _spec(self, raw: Any) -> tuple[JobSpec | None, list[FieldError]]:
-        """The validated spec. Its `params` are not looked at; equal rests of a body are validated once."""
         if not isinstance(raw, dict):
-            return None, [FieldError("", "a job is a JSON object with queue and params")]
-        rest = {**raw, "params": {}} if isinstance(raw.get("params"), dict) else raw
-        try:
-            text = orjson.dumps(rest)
-        except TypeError:
-            text = b""
-        if known := self._specs.get(text):
-            return known, []
+            raise BadSpec([FieldError("", "a job is a JSON object with queue and params")])
+        params = raw.get("params")
+        rest = {**raw, "params": {}} if isinstance(params, dict) else raw
+        key = _key_of(rest), org
+        template = self._templates.get(key)
+        errors: list[FieldError] = []
+        if template is None:
+            template = self._template(rest, org, errors)
+            if template is not None and not errors and key[0] is not None:
+                self._remember(key, template)
+        lane = template.lane if template else self._lanes.get(str(raw.get("queue")))
+        if lane is None or not isinstance(params, dict):
+            raise BadSpec(errors)
+        model = await self._params(lane, params, errors)
+        if template is not None:
+            errors.extend(_bad_indices(template.needs, index))
+        if errors or template is None:
+            raise BadSpec(errors)
+        return await self._prepared(template, params, model)
+
+    def _remember(self, key: Any, template: Template) -> None:
+        if len(self._templates) >= CACHE:
+            self._templates.clear()
+        self._templates[key] = template
+
+    def _template(self, rest: dict[str, Any], org: str | None, errors: list[FieldError]) -> Template | None:
+        """Validate all but the params; None, and `errors`, when that cannot be."""
         try:
             spec = JobSpec.model_validate(rest)
         except ValidationError as error:
-            return None, field_errors(error, rest)
-        if len(self._specs) >= CACHE:
-            self._specs.clear()
-        if text:
-            self._specs[text] = spec
-        return spec, []
+            errors.extend(field_errors(error, rest))
+            spec = None
+        queue = rest.get("queue")
+        lane = self._lanes.get(queue) if isinstance(queue, str) else None
+        if lane is not None and lane.broken:
+            raise Unavailable(f"queue {lane.name}: its runner {lane.runner_name} could not be loaded: {lane.broken}")
+        if lane is None and isinstance(queue, str):
+            known = ", ".join(sorted(self._lanes))
+            errors.append(FieldError("/queue", f"there is no queue {queue!r}; there are {known}"))
+        if spec is None or lane is None:
+            return None
+        if org is not None and "org_id" in spec.model_fields_set and spec.org_id != org:
+            raise Forbidden(f"org {spec.org_id} is not yours; leave org_id out, or make it {org}")
+        errors.extend(_contradictions(spec))
+        kept = {"tags": spec.tags} if spec.tags else {}
+        needs = tuple(Need(need.on, need.job, need.index) for need in spec.depends_on)
+        treatment = self.treatment(spec, lane, org or spec.org_id, spec.batch_key)
+        return Template(spec, lane, treatment, needs, tuple(spec.tags.items()), kept)
 
     async def _params(self, lane: Lane, params: dict[str, Any], errors: list[FieldError]) -> Any:
+        if bad := unreadable(params):
+            errors.append(FieldError(f"/params{bad[0]}", bad[1]))
+            return None
         try:
-            return await _asked(lane, lambda: lane.validate(params))
+            return lane.validate(params) if not lane.foreign else await _asked(lane, lambda: lane.validate(params))
         except ValidationError as error:
             errors.extend(field_errors(error, params, "/params"))
             return None
 
-    def _check(self, spec: JobSpec, org: str | None, index: int, errors: list[FieldError]) -> None:
-        if org is not None and spec.org_id != org and "org_id" in spec.model_fields_set:
-            raise NotFound(f"org {spec.org_id} is not yours")
-        if spec.run_at is not None and spec.delay_s is not None:
-            errors.append(FieldError("/delay_s", "give run_at or delay_s, not both"))
-        for place, need in enumerate(spec.depends_on):
-            if (need.job is None) == (need.index is None):
-                errors.append(FieldError(f"/depends_on/{place}", "give exactly one of job and index"))
-            elif need.index is not None and need.index >= index:
-                errors.append(
-                    FieldError(f"/depends_on/{place}/index", f"{need.index} is not an earlier job of the same array")
-                )
-
-    async def _prepared(
-        self, spec: JobSpec, lane: Lane, params: dict[str, Any], model: Any, org: str | None
-    ) -> Prepared:
-        session_key, implied = await _asked(
-            lane, lambda: (spec.batch_key or lane.session_key(model), lane.depends_on(model))
-        )
-        run_at = wall(spec.run_at) if spec.delay_s is None else self._now() + spec.delay_s
-        kept: dict[str, Any] = {"params": params}
-        if spec.tags:
-            kept["tags"] = spec.tags
-        needs = tuple(_needs(spec, implied))
+    async def _prepared(self, template: Template, params: dict[str, Any], model: Any) -> Prepared:
+        spec, lane, needs, treatment = template.spec, template.lane, template.needs, template.treatment
+        session_key, implied = await _asked(lane, lambda: (lane.session_key(model), lane.depends_on(model)))
+        if session_key is not None and spec.batch_key is None:
+            treatment = self.shared(replace(treatment, session_key=session_key))
+        if implied:
+            named = {need.job_id for need in needs}
+            needs = (*needs, *(Need(On.SUCCESS, job_id) for job_id in implied if job_id not in named))
+        kept = {"params": params, **template.rest}
         if needs:
             kept["depends_on"] = [_public(need) for need in needs]
         return Prepared(
             runner=lane.runner_name,
-            treatment=self.treatment(spec, lane, org or spec.org_id, session_key),
+            treatment=treatment,
             name=spec.name,
-            tags=tuple(spec.tags.items()),
+            tags=template.tags,
             batch_key=spec.batch_key,
             spec=orjson.dumps(kept),
             needs=needs,
-            run_at=run_at,
+            run_at=wall(spec.run_at) if spec.delay_s is None else self._now() + spec.delay_s,
             expires_at=wall(spec.expires_at),
             key=spec.idempotency_key,
         )
@@ -241,13 +245,27 @@ async def _asked(lane: Lane, call: Callable[[], T]) -> T:
         raise Unavailable(f"queue {lane.name}: runner {lane.runner_name} could not check the job: {error}") from error
 
 
-def _needs(spec: JobSpec, implied: Sequence[str]) -> Iterator[Need]:
-    for need in spec.depends_on:
-        yield Need(need.on, need.job, need.index)
-    named = {need.job for need in spec.depends_on}
-    for job_id in implied:
-        if job_id not in named:
-            yield Need(On.SUCCESS, job_id)
+def _key_of(rest: dict[str, Any]) -> bytes | None:
+    """What equal bodies have in common; None for what orjson cannot write (nested too deep)."""
+    try:
+        return orjson.dumps(rest)
+    except TypeError:
+        return None
+
+
+def _contradictions(spec: JobSpec) -> Iterator[FieldError]:
+    if spec.run_at is not None and spec.delay_s is not None:
+        yield FieldError("/delay_s", "give run_at or delay_s, not both")
+    for place, need in enumerate(spec.depends_on):
+        if (need.job is None) == (need.index is None):
+            yield FieldError(f"/depends_on/{place}", "give exactly one of job and index")
+
+
+def _bad_indices(needs: Sequence[Need], index: int) -> Iterator[FieldError]:
+    for place, need in enumerate(needs):
+        if need.index is not None and need.index >= index:
+            text = f"{need.index} is not an earlier job of the same array"
+            yield FieldError(f"/depends_on/{place}/index", text)
 
 
 def _public(need: Need) -> dict[str, Any]:

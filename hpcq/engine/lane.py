@@ -154,7 +154,10 @@ class Lane:
         await self._host.close()
 
     async def call(self, make: Callable[[], Awaitable[T]], limit_s: float | None, what: str) -> T:
-        """Call into the runner within its limit; an overrun makes the queue unavailable until `health` says otherwise."""
+        """Call into the runner within its limit.
+
+        An overrun makes the queue unavailable until `health` says otherwise.
+        """
         try:
             return await self._host.call(make, limit_s, f"{self.runner_name}: {what}")
         except Overrun as overrun:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from typing import Any, cast
 from hpcq.engine.launcher_protocol import Unpacker, pack
 from hpcq.engine.orphans import become_subreaper, launchers, reap_orphans
 from hpcq.plugin import Exit, Infra
+
+log = logging.getLogger("hpcq")
 
 OPEN_S = 20.0
 CLOSE_S = 5.0  # for a launcher to kill all below it and leave, before it is killed itself
@@ -269,6 +272,14 @@ class Launcher(asyncio.Protocol):
             child.over_memory = True
             if self.on_over_memory is not None:
                 self.on_over_memory(child)
+
+    def _on_stuck(self, message: dict[str, Any]) -> None:
+        log.warning(
+            "processes %s below launcher %s do not die of SIGKILL: another user's (sudo), or waiting for a disk; "
+            "their slot stays taken until they are gone",
+            message["pids"],
+            self.pid,
+        )
 
     def _on_ended(self, message: dict[str, Any]) -> None:
         self._empty = not self._children

@@ -26,6 +26,7 @@ CHANNEL = 0  # the socket to the server
 LOOK_S = 0.1  # how often outputs and memory are looked at
 BLOW_S = 0.005  # between two rounds of killing; doubled each time, for what does not die at once is waiting for a disk
 SLOWEST_BLOW_S = 0.2
+STUCK_BLOWS = 20  # after about 3 s
 GIVE_UP_S = 30.0  # after the server's death: what is unkillable (setuid, a dead disk) is left to init
 LOOK_SHARE = 10  # a look may take one part in so many of the time
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
@@ -81,7 +82,7 @@ class Launcher:
         self.empty = True
         self.orphaned = False  # the server is gone
         self.next_look = self.next_blow = 0.0
-        self.blow_s = BLOW_S
+        self.blows = 0  # since there was nothing here
         self.unsent: list[bytes] = []
         self.unpacker = Unpacker()
         self.wakeup = self._catch_signals()
@@ -173,7 +174,7 @@ class Launcher:
             return
         if self.empty:
             self.next_look = time.monotonic() + LOOK_S
-            self.blow_s = BLOW_S
+            self.blows = 0
             self.empty = False
         self.leaders[pid] = Child(number, pid, order["memory_mb"])
         self.keep_output(output)
@@ -193,7 +194,7 @@ class Launcher:
     def ask_to_end(self, child: Child) -> None:
         """SIGTERM to its group at once, then to what of its tree has left the group."""
         tree = self.tree_of(child)
-        os.killpg(child.pid, signal.SIGTERM)  # not reaped yet: the number is still its own
+        send(-child.pid, signal.SIGTERM)  # its group; not reaped yet, so the number is still its own
         for pid, process in tree.items():
             if process.group != child.pid:
                 send(pid, signal.SIGTERM)
@@ -307,8 +308,10 @@ class Launcher:
         else:
             strike(self.everything, self.reap)
             chase(partial(children, os.getpid()), self.reap)
-        self.next_blow = time.monotonic() + self.blow_s
-        self.blow_s = min(2 * self.blow_s, SLOWEST_BLOW_S)
+        self.next_blow = time.monotonic() + min(BLOW_S * 2**self.blows, SLOWEST_BLOW_S)
+        self.blows += 1
+        if self.blows == STUCK_BLOWS and not self.empty:
+            self.say("stuck", pids=list(self.everything()))
 
     # ---- who belongs to whom
 

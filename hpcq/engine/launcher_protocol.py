@@ -17,6 +17,7 @@ From the launcher, by the key `say`:
     exited     id, code, signal, max_rss_mb, cpu_s, empty (nothing lives below the launcher)
     truncated  id
     over_memory id
+    stuck      pids (they do not die of SIGKILL)
     ended      id
     pong       id, stopped (a child is in state T)
 """

@@ -75,7 +75,7 @@ def below(table: dict[int, Process], roots: "Iterable[int]") -> dict[int, Proces
 
 
 def send(pid: int, number: int) -> bool:
-    """Signal one process. False: it is gone, or is not ours to signal (setuid)."""
+    """Signal a process, or a group (negative). False: it is gone, or is not ours to signal (setuid)."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):

@@ -1,4 +1,7 @@
-"""Scopes of processes: all that is started in one dies with it. Each has a launcher of its own, opened when first needed."""
+"""Scopes of processes: all that is started in one dies with it.
+
+Each has a launcher of its own, opened when first needed.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence

@@ -140,13 +140,17 @@ def unreadable(value: Any) -> tuple[str, str] | None:
     stack = [("", 0, value)]
     while stack:
         pointer, depth, inner = stack.pop()
-        if isinstance(inner, dict | list):
+        kind = type(inner)
+        if kind is dict or kind is list:
             if depth == MAX_DEPTH:
                 return pointer, f"nested deeper than {MAX_DEPTH} levels"
-            pairs: Any = inner.items() if isinstance(inner, dict) else enumerate(inner)
-            stack.extend((f"{pointer}/{key}", depth + 1, item) for key, item in pairs)
-        elif isinstance(inner, int) and abs(inner) > MAX_INT:
+            pairs: Any = inner.items() if kind is dict else enumerate(inner)
+            for key, item in pairs:
+                if type(item) is not str:
+                    part = key if kind is list else key.replace("~", "~0").replace("/", "~1")
+                    stack.append((f"{pointer}/{part}", depth + 1, item))
+        elif kind is int and abs(inner) > MAX_INT:
             return pointer, "a whole number beyond 2^63 - 1; write it as text"
-        elif isinstance(inner, float) and not math.isfinite(inner):
+        elif kind is float and not math.isfinite(inner):
             return pointer, "not a finite number"
     return None

@@ -19,6 +19,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from hpcq.plugin import testing_processes as processes
+from hpcq.plugin import testing_stage
 from hpcq.plugin.runner import Runner
 from hpcq.plugin.testing_stage import Stage, StageRequest, loop_lag, private_places
 from hpcq.plugin.types import Failure, FailureType, Handle, Health, Outcome
@@ -48,7 +49,7 @@ class RunnerContract:
     limit_s: float = 30.0  # for one job
     grace_s: float = 1.0  # given to `stop`
 
-    # -- what it is -------------------------------------------------------------------------------------------------
+    # What it is.
 
     def test_the_api_version_is_known(self) -> None:
         major = self.runner.API_VERSION.partition(".")[0]
@@ -58,11 +59,12 @@ class RunnerContract:
         adapter: TypeAdapter[Any] = TypeAdapter(self.runner.params)
         adapter.json_schema()
         for given in (self.succeeds, self.fails, self.lasts):
-            dumped = adapter.dump_python(adapter.validate_python(dict(given)), mode="json")
-            again = adapter.dump_python(adapter.validate_python(json.loads(json.dumps(dumped))), mode="json")
-            assert again == dumped, f"params {dumped} come back from JSON as {again}"
+            taken = adapter.validate_python(dict(given))
+            kept = json.dumps(adapter.dump_python(taken, mode="json"))
+            again = adapter.validate_python(json.loads(kept))
+            assert again == taken, f"params {taken!r} come back from JSON as {again!r}"
 
-    # -- jobs -------------------------------------------------------------------------------------------------------
+    # Jobs.
 
     def test_a_job_succeeds(self, tmp_path: Path) -> None:
         async def script(stage: Stage) -> None:
@@ -127,7 +129,7 @@ class RunnerContract:
 
         self._exam(tmp_path, script)
 
-    # -- stop, and what is not a stop -------------------------------------------------------------------------------
+    # Stop, and what is not a stop.
 
     def test_stop_ends_a_running_job(self, tmp_path: Path) -> None:
         async def script(stage: Stage) -> None:
@@ -142,7 +144,7 @@ class RunnerContract:
             request = stage.request(self.lasts)
             handle = await stage.start(request)
             await stage.stop(request, handle, self.grace_s)
-            _failed(await stage.wait(request, handle, self.grace_s + 5))
+            _failed(await stage.wait(request, handle, self.grace_s + testing_stage.STOP_EXTRA_S))
 
         self._exam(tmp_path, script)
 
@@ -189,7 +191,7 @@ class RunnerContract:
 
         self._exam(tmp_path, script)
 
-    # -- sessions ---------------------------------------------------------------------------------------------------
+    # Sessions.
 
     def test_jobs_of_one_key_share_a_prepared_session(self, tmp_path: Path) -> None:
         async def script(stage: Stage) -> None:
@@ -216,7 +218,7 @@ class RunnerContract:
 
         self._exam(tmp_path, script)
 
-    # -- restarts ---------------------------------------------------------------------------------------------------
+    # Restarts.
 
     def test_the_handle_survives_json(self, tmp_path: Path) -> None:
         async def script(stage: Stage) -> None:
@@ -252,7 +254,7 @@ class RunnerContract:
         self._exam(tmp_path, crash, close=False)
         self._exam(tmp_path, restart)
 
-    # -- health and the end -----------------------------------------------------------------------------------------
+    # Health and the end.
 
     def test_health_answers_and_never_blocks(self, tmp_path: Path) -> None:
         async def script(stage: Stage) -> None:
@@ -283,7 +285,7 @@ class RunnerContract:
         left = self._exam(tmp_path, script)
         assert not left, f"left after close: {', '.join(left)}"
 
-    # -- the harness ------------------------------------------------------------------------------------------------
+    # The harness.
 
     def _exam(self, tmp_path: Path, script: Script, *, close: bool = True) -> list[str]:
         """One life of the runner, on a loop of its own; answers what it has left behind, which is then removed."""
@@ -302,9 +304,9 @@ class RunnerContract:
                 await stage.die()
                 left.extend(stage.leftovers())
 
-        with private_places(tmp_path), processes.subreaper():
-            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:  # leaves the current loop of others alone
-                loop.run(life())
+        own_loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # leaves the current loop of others alone
+        with private_places(tmp_path), processes.subreaper(), own_loop:
+            own_loop.run(life())
         return left
 
     async def _lasting(self, stage: Stage) -> tuple[StageRequest, Handle, "asyncio.Future[Outcome]"]:
@@ -324,7 +326,7 @@ class RunnerContract:
     ) -> None:
         """Stop the job and see that it ends."""
         await stage.stop(request, handle, self.grace_s)
-        limit_s = self.grace_s + 5
+        limit_s = self.grace_s + testing_stage.STOP_EXTRA_S
         await asyncio.wait([waiting], timeout=limit_s)
         assert waiting.done(), f"`wait` did not return within {limit_s:g} s after `stop`"
         _failed(waiting.result())

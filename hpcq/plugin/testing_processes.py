@@ -122,7 +122,9 @@ class Child:
 class Scope:
     """Where children live: an attempt, a slot's session, or the runner's life. What they leave behind belongs to it."""
 
-    def __init__(self, env: Callable[[], Mapping[str, str]], output: Callable[[], Path], cwd: Callable[[], Path]) -> None:
+    def __init__(
+        self, env: Callable[[], Mapping[str, str]], output: Callable[[], Path], cwd: Callable[[], Path]
+    ) -> None:
         self._env, self._output, self._cwd = env, output, cwd
         self._mark = uuid4().hex
         self._children: list[Child] = []
@@ -137,11 +139,24 @@ class Scope:
         output: Path | None = None,
     ) -> Child:
         """As `hpcq.plugin.Spawn` says."""
+        popen = self._popen(argv, {**(self._env() if env is None else env), MARK: self._mark}, cwd, stdin, output)
+        child = Child(popen, self)
+        self._children.append(child)
+        return child
+
+    def _popen(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path | str | None,
+        stdin: bytes | Path | None,
+        output: Path | None,
+    ) -> "subprocess.Popen[bytes]":
         given = stdin if isinstance(stdin, Path) else Path(os.devnull)
         with given.open("rb") as source, (output or self._output()).open("ab") as sink:
             popen = subprocess.Popen(
                 list(argv),
-                env={**(self._env() if env is None else env), MARK: self._mark},
+                env=env,
                 cwd=cwd or self._cwd(),
                 stdin=subprocess.PIPE if isinstance(stdin, bytes) else source,
                 stdout=sink,
@@ -150,12 +165,12 @@ class Scope:
             )
         if isinstance(stdin, bytes):
             threading.Thread(target=_feed, args=(popen, stdin), daemon=True).start()
-        child = Child(popen, self)
-        self._children.append(child)
-        return child
+        return popen
 
     def living(self) -> set[Entry]:
         """All that lives of this scope, its children's children and those that carry its mark."""
+        if not self._children:
+            return set()
         below = descendants(os.getpid())
         found = {entry for child in self._children for entry in descendants(child.pid)}
         found |= {entry for entry in below if entry.pid in {child.pid for child in self._children if not child.ended}}
@@ -192,7 +207,7 @@ def listening() -> set[str]:
     mine = set()
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
-            mine.add(os.readlink(f"/proc/self/fd/{fd}"))
+            mine.add(str(Path(f"/proc/self/fd/{fd}").readlink()))
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):

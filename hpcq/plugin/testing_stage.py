@@ -1,4 +1,4 @@
-"""Part of the conformance kit: a small real server for one runner, which calls it in the order that RUNNERS.md gives."""
+"""Part of the conformance kit: a small real server for one runner, which calls it in the documented order."""
 
 import asyncio
 import contextlib
@@ -185,7 +185,9 @@ class Stage:
         name = offered[number % len(offered)].name if offered else f"{self.queue}-{number}"
         if name not in self._slots:
             labels = offered[number % len(offered)].labels if offered else {}
-            scope = processes.Scope(lambda: os.environ, lambda: self.root / f"{name}.log", lambda: self.context.data_dir)
+            scope = processes.Scope(
+                lambda: os.environ, lambda: self.root / f"{name}.log", lambda: self.context.data_dir
+            )
             self._slots[name] = StageSlot(name, scope, labels)
         return self._slots[name]
 

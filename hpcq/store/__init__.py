@@ -1,0 +1,1 @@
+"""SQLite: one writer (WAL, synchronous=FULL, group commit), many readers."""

@@ -3,8 +3,6 @@
 import sqlite3
 from dataclasses import dataclass
 
-import orjson
-
 from hpcq.store.changes import forget_tags
 from hpcq.store.statements import FINAL_SQL, Many
 
@@ -17,12 +15,12 @@ _ENDED = f"""
     WHERE j.job > ? AND j.job <= ? AND j.state IN {FINAL_SQL} AND j.finished_at < ? AND NOT EXISTS (
         SELECT 1 FROM dependencies d JOIN jobs x ON x.job = d.job
         WHERE d.needs = j.job AND x.state NOT IN {FINAL_SQL}
-    ) ORDER BY j.job LIMIT {JOBS_A_ROUND}
+    ) ORDER BY j.job LIMIT ?
 """  # noqa: S608
 _WITH_ARTIFACTS = f"""
     SELECT j.job, j.id FROM outcomes o JOIN jobs j ON j.job = o.job
     WHERE o.artifacts IS NOT NULL AND j.job > ? AND j.job <= ? AND j.state IN {FINAL_SQL} AND j.finished_at < ?
-    ORDER BY j.job LIMIT {JOBS_A_ROUND}
+    ORDER BY j.job LIMIT ?
 """  # noqa: S608
 _FORGET = [
     Many(f"DELETE FROM {table} WHERE {column} IN (", "?", ")")  # noqa: S608
@@ -45,6 +43,17 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """How far the rounds of one pass have come, by the jobs' integers."""
+
+    jobs: int = 0
+    artifacts: int = 0
+
+
+START = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Pruned:
     """One round's doing. Files may be removed now: the round is on disk."""
 
@@ -52,15 +61,7 @@ class Pruned:
     artifacts: tuple[str, ...]  # ids whose artifacts are no longer named
     events: int
     keys: int
-    next: "Place | None"  # go on from there; None: that was all
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far the rounds of one pass have come, by the jobs' integers."""
-
-    jobs: int = 0
-    artifacts: int = 0
+    further: Place | None  # where the next round goes on; None: that was all
 
 
 def prune(db: sqlite3.Connection, retention: Retention, place: Place) -> Pruned:
@@ -75,13 +76,18 @@ def prune(db: sqlite3.Connection, retention: Retention, place: Place) -> Pruned:
     _NO_ARTIFACTS.run(db, [(job,) for job, _ in bare])
     events, keys = _prune_events(db, retention.events), _prune_keys(db, retention.keys_before)
     over = jobs_end and files_end and max(events, keys) < ROWS_A_ROUND
-    return Pruned(
-        tuple(id_ for _, id_ in ended),
-        tuple(id_ for _, id_ in bare),
-        events,
-        keys,
-        None if over else Place(jobs_to, files_to),
-    )
+    further = None if over else Place(jobs_to, files_to)
+    return Pruned(tuple(id_ for _, id_ in ended), tuple(id_ for _, id_ in bare), events, keys, further)
+
+
+def prunable(db: sqlite3.Connection, retention: Retention) -> Pruned:
+    """What a whole pass would do, without doing it."""
+    newest = db.execute("SELECT coalesce(max(job), 0) FROM jobs").fetchone()[0]
+    ended = db.execute(_ENDED, (0, newest - 1, retention.jobs_before, -1)).fetchall()
+    bare = db.execute(_WITH_ARTIFACTS, (0, newest, retention.artifacts_before, -1)).fetchall()
+    events = db.execute("SELECT max(0, count(*) - ?) FROM events", (max(retention.events, 1),)).fetchone()[0]
+    keys = db.execute("SELECT count(*) FROM idempotency_keys WHERE at < ?", (retention.keys_before,)).fetchone()[0]
+    return Pruned(tuple(id_ for _, id_ in ended), tuple(id_ for _, id_ in bare), events, keys, None)
 
 
 def _candidates(
@@ -90,8 +96,8 @@ def _candidates(
     """What may go of the next jobs; up to which job that was; whether those were the last."""
     bound = min(made_before(db, before), most)
     to = min(after + LOOKED_AT, bound)
-    found = db.execute(sql, (after, to, before)).fetchall()
-    if len(found) == JOBS_A_ROUND:
+    found = db.execute(sql, (after, to, before, JOBS_A_ROUND)).fetchall()
+    if len(found) == JOBS_A_ROUND:  # there may be more up to `to`
         to = found[-1][0]
     return found, max(to, after), to >= bound
 

@@ -5,6 +5,7 @@ Each statement is read to its end at once, so that no snapshot is held while a c
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hpcq.store.minor import NEWEST_RUNS, SELECT_RUNS, SELECT_SCHEDULES, schedul
 from hpcq.store.query import Page, counts_query, page_query
 from hpcq.store.rows import AttemptRow, EventRow, JobRow, ScheduleRow, ScheduleRun
 from hpcq.store.statements import SELECT_JOBS, job_row
+from hpcq.store.statistics import ENDED_SQL, QueueStats, queue_stats
 
 CONNECTIONS = 3  # a long search holds one of them
 CACHE_MIB = 8
@@ -31,6 +33,7 @@ class Reader:
 
     def __init__(self, connections: list[aiosqlite.Connection]) -> None:
         self._all = connections
+        self._search = asyncio.Lock()
         self._free: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for connection in connections:
             self._free.put_nowait(connection)
@@ -63,6 +66,11 @@ class Reader:
         finally:
             self._free.put_nowait(db)
 
+    def _turn(self, wanted: Filter) -> contextlib.AbstractAsyncContextManager[object]:
+        """Filters that no index helps may look at every job: one at a time, so that other reads find a connection."""
+        slow = wanted.text or wanted.name or wanted.error_type or wanted.finished_after
+        return self._search if slow else contextlib.nullcontext()
+
     # Jobs.
 
     async def job(self, org: str | None, id_: str) -> JobRow | None:
@@ -78,14 +86,20 @@ class Reader:
         page = Page(limit + 1, after, ascending)
         sql, values = page_query(org, wanted, page)
         order = "ASC" if ascending else "DESC"
-        found = await self._rows(f"{SELECT_JOBS} WHERE j.job IN ({sql}) ORDER BY j.job {order}", values)
+        async with self._turn(wanted):
+            found = await self._rows(f"{SELECT_JOBS} WHERE j.job IN ({sql}) ORDER BY j.job {order}", values)
         rows = [job_row(row) for row in found[:limit]]
         more = cursors.encode(cursors.Cursor(rows[-1].job, ascending)) if len(found) > limit else None
         return rows, more
 
     async def summary(self, org: str | None, wanted: Filter) -> dict[str, int]:
         """How many jobs a filter finds, by state; states without jobs are left out."""
-        return dict(await self._rows(*counts_query(org, wanted)))
+        async with self._turn(wanted):
+            return dict(await self._rows(*counts_query(org, wanted)))
+
+    async def stats(self, org: str | None, since: float) -> list[QueueStats]:
+        """How the jobs that ended since this wall time went, by queue; among the newest 100,000 jobs."""
+        return [queue_stats(row) for row in await self._rows(ENDED_SQL, (org, since))]
 
     async def attempts(self, org: str | None, id_: str) -> list[AttemptRow]:
         """The finished tries at a job, oldest first."""

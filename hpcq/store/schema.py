@@ -92,9 +92,9 @@ def _apply(db: sqlite3.Connection, number: int, sql: str) -> None:
 def statements(sql: str) -> list[str]:
     """A script's statements, one by one (`executescript` would commit in between)."""
     found, current = [], ""
-    for line in sql.splitlines(keepends=True):
-        current += line
-        if sqlite3.complete_statement(current):
+    for part in sql.split(";")[:-1]:
+        current += part + ";"
+        if sqlite3.complete_statement(current):  # the semicolon was no part of a trigger, a string or a comment
             found.append(current)
             current = ""
     return found

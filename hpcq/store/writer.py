@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hpcq.store.errors import StoreBroken
+from hpcq.store.errors import StoreBroken, rolled_back
 from hpcq.store.filter import Filter
 from hpcq.store.hop import Hop
 from hpcq.store.ledger import Ledger
 from hpcq.store.loading import counters, load_slice
 from hpcq.store.lookup import matching, resolve
 from hpcq.store.minor import queue_rows, schedule_rows
+from hpcq.store.prune import START, Place, Pruned, Retention, forget_treatments, prunable, prune
 from hpcq.store.rows import (
     Committed,
     Counters,
@@ -45,7 +46,7 @@ class Writer:
 
     @classmethod
     async def open(cls, path: Path) -> "Writer":
-        """Open or make the file, and bring it to this version's tables. Raises StoreTooNew."""
+        """Open or make the file, and bring it to this version's tables. Raises StoreError."""
         writer = cls(path)
         try:
             await writer._hop.run(writer._connect)
@@ -107,6 +108,12 @@ class Writer:
         sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
         await self._run(lambda: self._ledger.run([(sql, fact) for fact in facts.items()]))
 
+    async def prune(self, retention: Retention, place: Place = START, *, dry_run: bool = False) -> Pruned:
+        """One round of pruning; go on at `further`. Dry: what the whole pass would do. Raises as `commit` does."""
+        if dry_run:
+            return await self._run(lambda: prunable(self._db, retention))
+        return await self._run(lambda: self._ledger.transact(lambda: prune(self._db, retention, place)))
+
     async def probe(self) -> None:
         """Write and remove something, to see whether the disk takes it again. Raises as `commit` does."""
         await self.meta_put(probe="x" * PROBE_BYTES)
@@ -136,10 +143,16 @@ class Writer:
         except StoreBroken as error:
             self._broken = error
             raise
+        except sqlite3.Error as error:  # from a read; rounds have their own
+            raise rolled_back(error) from error
 
     def _connect(self) -> None:
-        self._db = open_for_writing(self._path)
-        self._ledger = Ledger(self._db)
+        try:
+            self._db = open_for_writing(self._path)
+            forget_treatments(self._db)
+            self._ledger = Ledger(self._db)
+        except sqlite3.Error as error:
+            raise rolled_back(error) from error
 
     def _disconnect(self) -> None:
         self._checkpoint()

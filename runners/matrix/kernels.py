@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from hpcq_runners.matrix import operations
 
 RESULT_NAME = "result.npy"

@@ -12,10 +12,10 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, cast
 
 import orjson
+from hpcq_runners.matrix import cells, forkserver, worker
 
 from hpcq.plugin import Failure, Outcome, Usage
 from hpcq.plugin.types import Log
-from hpcq_runners.matrix import cells, forkserver, worker
 
 FLIGHTS = 2  # one that runs, and one for the worker to take up without waiting for us
 LARGEST_FLIGHT = 16  # small jobs in one message
@@ -66,7 +66,7 @@ class SlotPool:
         self._change: asyncio.Task[None] | None = None  # a worker being started, or buried and replaced
         self._closed = False
 
-    # -- what the runner asks ---------------------------------------------------------------------------------------
+    # What the runner asks.
 
     def add(self, body: bytes | str, *, small: bool) -> Entry:
         """Put a job at the end of the line; `pump` sets it going."""
@@ -127,7 +127,7 @@ class SlotPool:
         for entry in self._entries():
             entry.end(STOPPED)
 
-    # -- a worker's life --------------------------------------------------------------------------------------------
+    # A worker's life.
 
     async def _start(self) -> None:
         try:

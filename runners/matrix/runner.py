@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import orjson
-
-from hpcq.plugin import Context, Failure, Handle, Health, Outcome, Request, Runner, SlotView
 from hpcq_runners.matrix import forkserver
 from hpcq_runners.matrix.params import (
     Artifact,
@@ -19,6 +17,8 @@ from hpcq_runners.matrix.params import (
     references,
 )
 from hpcq_runners.matrix.pool import Entry, SlotPool
+
+from hpcq.plugin import Context, Failure, Handle, Health, Outcome, Request, Runner, SlotView
 
 LARGEST_MESSAGE = 16 * 1024  # what is longer goes through a file: a full pipe must never hold up the executor
 
@@ -111,7 +111,7 @@ class MatrixRunner(Runner):
         self._pools.clear()
         self._entries.clear()
 
-    # -- from a request to a message --------------------------------------------------------------------------------
+    # From a request to a message.
 
     def _pool(self, slot: str) -> SlotPool:
         if slot not in self._pools:

@@ -31,8 +31,8 @@ def test_nothing_forks() -> None:
 
 def test_worker_processes_are_never_forked_from_the_server() -> None:
     starts = [(source, call) for source, call in calls() if called(call) in ("get_context", "set_start_method")]
-    method = {source.at(call.lineno): getattr(call.args[0], "value", "?") if call.args else "" for source, call in starts}
-    assert set(method.values()) <= {"forkserver", "spawn"}, method
+    methods = [getattr(call.args[0], "value", "?") if call.args else "default" for _, call in starts]
+    assert set(methods) <= {"forkserver", "spawn"}, [source.at(call.lineno) for source, call in starts]
 
 
 def test_nothing_goes_through_a_shell_unseen() -> None:
@@ -93,4 +93,5 @@ def test_migrations_leave_transactions_to_the_code_that_runs_them() -> None:
 
 def test_tests_use_no_mocks() -> None:
     imported = [(source, module, line) for source in sources("tests") for module, line in source.imports()]
-    assert not [source.at(line) for source, module, line in imported if module.split(".")[-1] in ("mock", "pytest_mock")]
+    mocks = ("mock", "pytest_mock")
+    assert not [source.at(line) for source, module, line in imported if module.split(".")[-1] in mocks]

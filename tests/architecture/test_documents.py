@@ -6,14 +6,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.support.generated import DOCUMENTS, PART, PARTS, current
-from tests.support.sources import ROOT
 
 from hpcq.api.metrics import Metrics
 from hpcq.config import Queue, Retention, Server, Settings
 from hpcq.core.job import ErrorType, State
 from hpcq.engine.environment import of_attempt
 from hpcq.server import REQUEUE_S
+from tests.support.generated import DOCUMENTS, PART, PARTS, current
+from tests.support.sources import ROOT
 
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 EVERY = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -52,8 +52,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @EVERY
 def test_files_that_are_named_are_there(path: Path) -> None:
-    named = re.findall(r"`((?:hpcq|runners|config|tests|acceptance|docs|\.ci)/[\w./-]*)`", path.read_text(encoding="utf-8"))
-    assert not [name for name in named if not (ROOT / name).exists()]
+    ours = re.compile(r"`((?:hpcq|runners|config|tests|acceptance|docs|\.ci)/[\w./-]*)`")
+    assert not [name for name in ours.findall(path.read_text(encoding="utf-8")) if not (ROOT / name).exists()]
 
 
 @EVERY

@@ -8,6 +8,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
 from tests.support.sources import ROOT, sources
 
 SOURCES = ("hpcq", "runners", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")

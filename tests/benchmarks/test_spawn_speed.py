@@ -4,15 +4,15 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hpcq.engine.launcher import Launcher
 
-JOBS = 2000
-ROUNDS = 5  # the best of them counts, of both: what else the machine does only ever slows down
+JOBS = 1500
+ROUNDS = 4  # the best of them counts, of both: what else the machine does only ever slows down
 SHARE = 0.85
 
 
@@ -24,9 +24,10 @@ def xargs_per_s() -> float:
 
 async def slot(launcher: Launcher, jobs: Iterator[int], folder: Path) -> None:
     """As the engine uses it: start, wait, see that nothing is left."""
+    env = dict(os.environ)
     for job in jobs:
         child = await launcher.spawn(
-            ["/bin/true"], env=os.environ, cwd=folder, output=folder / f"output-{job % 100}", output_cap=1 << 20
+            ["/bin/true"], env=env, cwd=folder, output=folder / f"output-{job % 100}", output_cap=1 << 20
         )
         assert (await child.wait()).code == 0
         await launcher.end()
@@ -42,7 +43,7 @@ async def launchers_per_s(launchers: list[Launcher], folder: Path) -> tuple[floa
 
 @pytest.mark.benchmark
 async def test_two_slots_start_processes_nearly_as_fast_as_xargs(
-    tmp_path: Path, record_property: pytest.RecordProperty
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     launchers = [await Launcher.open() for _ in range(2)]
     limits, rates = [], []
@@ -53,6 +54,8 @@ async def test_two_slots_start_processes_nearly_as_fast_as_xargs(
         await launcher.close()
     (rate, _), limit = max(rates), max(limits)
     cpu_us = min(cpu for _, cpu in rates)
-    print(f"\n/bin/true: {rate:.0f}/s, xargs -P2 {limit:.0f}/s, {rate / limit:.2f} of it; server CPU {cpu_us:.0f} µs a job")
+    print(
+        f"\n/bin/true {rate:.0f}/s, xargs -P2 {limit:.0f}/s, share {rate / limit:.2f}; server CPU {cpu_us:.0f} µs a job"
+    )
     record_property("share_of_xargs", round(rate / limit, 2))
     assert rate >= SHARE * limit

@@ -1,7 +1,8 @@
 """The noop runner takes the exam."""
 
-from hpcq.plugin.testing import RunnerContract
 from hpcq_runners.noop import NoopRunner
+
+from hpcq.plugin.testing import RunnerContract
 
 
 class TestNoop(RunnerContract):

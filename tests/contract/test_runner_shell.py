@@ -1,7 +1,8 @@
 """The shell runner takes the exam."""
 
-from hpcq.plugin.testing import RunnerContract
 from hpcq_runners.shell import ShellRunner
+
+from hpcq.plugin.testing import RunnerContract
 
 
 class TestShell(RunnerContract):

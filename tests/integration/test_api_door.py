@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.support.rawhttp import RawAnswer, exchange, request
-from tests.support.server import ServerProcess
 
 from hpcq.api.app import ROUTES
+from tests.support.rawhttp import RawAnswer, exchange, request
+from tests.support.server import ServerProcess
 
 JSON = ("Content-Type", "application/json")
 UPGRADE = [
@@ -28,7 +28,7 @@ TARGETS = sorted(
 )
 
 # What pages of other sites, and programs of other users, can make a browser or a proxy send: (headers, body, status).
-# HOST stands for the server's own host and port.
+# {own} stands for the server's own host and port.
 ATTACKS: dict[str, tuple[list[tuple[str, str]], bytes, int]] = {
     "rebinding": ([("Host", "evil.example")], b"", 421),
     "rebinding with a matching origin": ([("Host", "evil.example"), ("Origin", "http://evil.example")], b"", 421),
@@ -37,19 +37,19 @@ ATTACKS: dict[str, tuple[list[tuple[str, str]], bytes, int]] = {
     "a name with a trailing dot": ([("Host", "localhost.")], b"", 421),
     "the day of 0.0.0.0": ([("Host", "0.0.0.0")], b"", 421),
     "an empty host": ([("Host", "")], b"", 421),
-    "another site's origin": ([("Host", "HOST"), ("Origin", "https://evil.example")], b"", 403),
-    "an opaque origin": ([("Host", "HOST"), ("Origin", "null")], b"", 403),
-    "another port of this machine": ([("Host", "HOST"), ("Origin", "http://127.0.0.1:1")], b"", 403),
-    "an image of another site": ([("Host", "HOST"), ("Sec-Fetch-Site", "cross-site")], b"", 403),
-    "a page of a sister site": ([("Host", "HOST"), ("Sec-Fetch-Site", "same-site")], b"", 403),
-    "a form": ([("Host", "HOST"), ("Content-Type", "application/x-www-form-urlencoded")], b"a=b", 415),
-    "a simple request": ([("Host", "HOST"), ("Content-Type", "text/plain")], b'{"a": 1}', 415),
-    "a body of no type": ([("Host", "HOST")], b'{"a": 1}', 415),
-    "two types": ([("Host", "HOST"), JSON, ("Content-Type", "text/plain")], b'{"a": 1}', 415),
-    "a cross-site WebSocket": ([("Host", "HOST"), ("Origin", "https://evil.example"), *UPGRADE], b"", 403),
-    "a proxy": ([("Host", "HOST"), ("X-Forwarded-For", "192.0.2.1")], b"", 401),
-    "another proxy": ([("Host", "HOST"), ("Via", "1.1 proxy")], b"", 401),
-    "a third proxy": ([("Host", "HOST"), ("Forwarded", "for=192.0.2.1")], b"", 401),
+    "another site's origin": ([("Host", "{own}"), ("Origin", "https://evil.example")], b"", 403),
+    "an opaque origin": ([("Host", "{own}"), ("Origin", "null")], b"", 403),
+    "another port of this machine": ([("Host", "{own}"), ("Origin", "http://127.0.0.1:1")], b"", 403),
+    "an image of another site": ([("Host", "{own}"), ("Sec-Fetch-Site", "cross-site")], b"", 403),
+    "a page of a sister site": ([("Host", "{own}"), ("Sec-Fetch-Site", "same-site")], b"", 403),
+    "a form": ([("Host", "{own}"), ("Content-Type", "application/x-www-form-urlencoded")], b"a=b", 415),
+    "a simple request": ([("Host", "{own}"), ("Content-Type", "text/plain")], b'{"a": 1}', 415),
+    "a body of no type": ([("Host", "{own}")], b'{"a": 1}', 415),
+    "a type with ours inside": ([("Host", "{own}"), ("Content-Type", "text/plain; application/json")], b"{}", 415),
+    "a cross-site WebSocket": ([("Host", "{own}"), ("Origin", "https://evil.example"), *UPGRADE], b"", 403),
+    "a proxy": ([("Host", "{own}"), ("X-Forwarded-For", "192.0.2.1")], b"", 401),
+    "another proxy": ([("Host", "{own}"), ("Via", "1.1 proxy")], b"", 401),
+    "a third proxy": ([("Host", "{own}"), ("Forwarded", "for=192.0.2.1")], b"", 401),
 }
 
 
@@ -64,7 +64,7 @@ def knock(
     server: ServerProcess, method: str, target: str, headers: list[tuple[str, str]], body: bytes = b""
 ) -> RawAnswer:
     own = urlsplit(server.url).netloc
-    filled = [(name, value.replace("HOST", own)) for name, value in headers]
+    filled = [(name, value.replace("{own}", own)) for name, value in headers]
     return exchange(server.url, request(method, target, filled, body))
 
 
@@ -83,7 +83,7 @@ def test_every_attack_is_refused_on_every_route_and_method(server: ServerProcess
 
 
 def test_two_host_headers_are_refused(server: ServerProcess) -> None:
-    assert knock(server, "GET", "/v1/jobs", [("Host", "HOST"), ("Host", "evil.example")]).status in (400, 421)
+    assert knock(server, "GET", "/v1/jobs", [("Host", "{own}"), ("Host", "evil.example")]).status in (400, 421)
 
 
 def test_a_request_without_a_host_is_refused(server: ServerProcess) -> None:
@@ -96,9 +96,9 @@ def test_the_names_of_loopback_are_answered_at_any_port_so_that_tunnels_work(ser
 
 
 def test_the_servers_own_pages_and_programs_pass(server: ServerProcess) -> None:
-    own = [("Host", "HOST"), ("Origin", "http://HOST"), ("Sec-Fetch-Site", "same-origin")]
+    own = [("Host", "{own}"), ("Origin", "http://{own}"), ("Sec-Fetch-Site", "same-origin")]
     assert knock(server, "GET", "/v1/jobs", own).status == 200
-    assert knock(server, "GET", "/v1/jobs", [("Host", "HOST"), ("Sec-Fetch-Site", "none")]).status == 200
+    assert knock(server, "GET", "/v1/jobs", [("Host", "{own}"), ("Sec-Fetch-Site", "none")]).status == 200
     assert knock(server, "POST", "/v1/jobs/actions", [*own, JSON], b"{}").status == 422
     utf8 = ("Content-Type", "application/json; charset=UTF-8")
     assert knock(server, "POST", "/v1/jobs/actions", [*own, utf8], b"{}").status == 422
@@ -106,24 +106,24 @@ def test_the_servers_own_pages_and_programs_pass(server: ServerProcess) -> None:
 
 def test_a_link_on_another_site_may_lead_to_the_pages_and_nowhere_else(server: ServerProcess) -> None:
     link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")]
-    assert knock(server, "GET", "/docs", [("Host", "HOST"), *link]).status == 200
-    assert knock(server, "GET", "/", [("Host", "HOST"), *link]).status == 302
-    assert knock(server, "GET", "/v1/jobs", [("Host", "HOST"), *link]).status == 403
+    assert knock(server, "GET", "/docs", [("Host", "{own}"), *link]).status == 200
+    assert knock(server, "GET", "/", [("Host", "{own}"), *link]).status == 302
+    assert knock(server, "GET", "/v1/jobs", [("Host", "{own}"), *link]).status == 403
     frame = [*link[:2], ("Sec-Fetch-Dest", "iframe")]
-    assert knock(server, "GET", "/docs", [("Host", "HOST"), *frame]).status == 403
+    assert knock(server, "GET", "/docs", [("Host", "{own}"), *frame]).status == 403
 
 
 def test_the_door_refuses_in_its_order(server: ServerProcess) -> None:
     wrong = [("Host", "evil.example"), ("Origin", "https://evil.example"), ("Via", "1.1 x"), ("Content-Type", "a/b")]
     seen = []
     for fixed in range(5):
-        right = [("Host", "HOST"), ("Origin", "http://HOST"), ("X-Nothing", ""), JSON][:fixed]
+        right = [("Host", "{own}"), ("Origin", "http://{own}"), ("X-Nothing", ""), JSON][:fixed]
         seen.append(knock(server, "POST", "/nothing", right + wrong[fixed:], b"{").status)
     assert seen == [421, 403, 401, 415, 404]
 
 
 def test_a_wrong_method_names_the_right_ones(server: ServerProcess) -> None:
-    answer = knock(server, "DELETE", "/v1/jobs", [("Host", "HOST")])
+    answer = knock(server, "DELETE", "/v1/jobs", [("Host", "{own}")])
     assert answer.status == 405
     assert answer.headers["allow"] == "GET, POST"
 

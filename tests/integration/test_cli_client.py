@@ -96,10 +96,10 @@ async def test_submits_and_events_outlive_a_crash_without_loss_or_repetition(mak
                         return
 
         listening = asyncio.create_task(listen())
-        submitting = asyncio.create_task(submit_one_by_one(client, 40))
-        await asyncio.sleep(0)
-        await asyncio.to_thread(restart, server)
-        ids = await asyncio.wait_for(submitting, 60)
+        ids = await submit_one_by_one(client, 20)
+        restarting = asyncio.create_task(asyncio.to_thread(restart, server))
+        ids += await asyncio.wait_for(submit_one_by_one(client, 20), 60)
+        await restarting
         await asyncio.wait_for(listening, 60)
         assert len(set(ids)) == 40
         assert sorted(seen) == sorted(ids)

@@ -32,7 +32,7 @@ def jobs_of(server: ServerProcess) -> list[dict[str, Any]]:
 
 def until_running(server: ServerProcess, count: int = 1) -> None:
     def running() -> bool:
-        return sum(job["state"] == "running" for job in jobs_of(server)) >= count
+        return len([job for job in jobs_of(server) if job["state"] == "running"]) >= count
 
     wait_until_blocking(running, 20.0, f"{count} jobs to run")
 
@@ -76,6 +76,14 @@ def test_json_is_all_that_stdout_holds(cli: Cli) -> None:
     assert done.code == 1
     assert done.json["counts"] == {"failed": 1}
     assert done.json["exit_code"] == 1
+
+
+@pytest.mark.parametrize("words", [("--queue", "noop"), ("-f", "jobs.json")])
+def test_the_same_key_again_reports_the_same_jobs(cli: Cli, server: ServerProcess, words: tuple[str, ...]) -> None:
+    (cli.folder / "jobs.json").write_text('[{"queue": "noop", "params": {}}, {"queue": "noop", "params": {}}]')
+    first, second = (cli("run", "--json", "--idempotency-key", "k", *words) for _ in range(2))
+    assert (first.code, second.code) == (0, 0), second.err
+    assert [job["id"] for job in first.json["jobs"]] == [job["id"] for job in second.json["jobs"]]
 
 
 def test_a_queue_that_nobody_serves_is_named(cli: Cli) -> None:

@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
 from tests.support.server import ServerProcess
 from tests.support.sources import ROOT
 
@@ -22,9 +24,8 @@ def environment(url: str = "") -> dict[str, str]:
 
 
 def run(argv: list[str], folder: Path, env: dict[str, str]) -> str:
-    done = subprocess.run(
-        argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    given: dict[str, Any] = {"cwd": folder, "env": env, "stdin": subprocess.DEVNULL, "timeout": LIMIT_S}
+    done: subprocess.CompletedProcess[str] = subprocess.run(argv, **given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{argv[-1]}\n--- said\n{done.stdout}{done.stderr}"
     return done.stdout
 

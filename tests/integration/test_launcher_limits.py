@@ -1,6 +1,5 @@
 """A launcher holds outputs to their caps, and tells when a tree's memory goes over its limit."""
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -86,11 +85,20 @@ async def hog(launcher: Launcher, folder: Path, mib: int, memory_mb: float | Non
     )
 
 
+async def another_look(launcher: Launcher, folder: Path) -> None:
+    """That an output is cut back shows that the launcher has looked after its children again."""
+    flood = await writer(launcher, folder, f"head -c {2 * CAP} /dev/zero; exec sleep 60")
+    await wait_until(lambda: flood.truncated)
+    await flood.terminate(5)
+
+
 async def test_more_memory_than_allowed_is_told_once_and_nothing_is_killed(launcher: Launcher, tmp_path: Path) -> None:
     told: list[Child] = []
     launcher.on_over_memory = told.append
     child = await hog(launcher, tmp_path, 80, 60)
     await wait_until(lambda: told)
+    await another_look(launcher, tmp_path)
+    await another_look(launcher, tmp_path)
     (tmp_path / "leave").touch()
     assert (await child.wait()).code == 0
     assert told == [child]
@@ -107,7 +115,7 @@ async def test_the_limit_holds_for_the_sum_of_a_tree(launcher: Launcher, tmp_pat
 async def test_less_memory_than_allowed_is_no_trouble(launcher: Launcher, tmp_path: Path) -> None:
     child = await hog(launcher, tmp_path, 20, 400, children=1)
     await wait_until(lambda: (tmp_path / "held").exists() and (tmp_path / "held").stat().st_size == 2)
-    await asyncio.wait_for(launcher.ping(), 5)
+    await another_look(launcher, tmp_path)
     (tmp_path / "leave").touch()
     assert (await child.wait()).code == 0
     assert not child.over_memory

@@ -56,8 +56,7 @@ class Source:
 
     def texts(self) -> Iterator[tuple[str, int]]:
         """(text, line) of each string that is no docstring."""
-        documented = (ast.Module, ast.ClassDef, *Function.__args__)
-        docstrings = {id(node.body[0].value) for node in self.nodes() if isinstance(node, documented) and _doc(node)}
+        docstrings = {id(statement.value) for node in self.nodes() if (statement := _first(node)) is not None}
         for node in self.nodes():
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 yield node.value, node.lineno
@@ -67,9 +66,11 @@ class Source:
         return f"{self}:{line}"
 
 
-def _doc(node: ast.AST) -> bool:
-    body = getattr(node, "body", None)
-    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+def _first(node: ast.AST) -> ast.Expr | None:
+    """The expression that a module, class or function begins with."""
+    if not isinstance(node, ast.Module | ast.ClassDef | Function) or not node.body:
+        return None
+    return node.body[0] if isinstance(node.body[0], ast.Expr) else None
 
 
 @cache

@@ -175,3 +175,15 @@ class World:
         self.saved[save.job] = save
         if save.event is not None:
             self.events.setdefault(save.job, []).append(save.event)
+
+
+def short_work(slots: int = 1, ahead: int = 4, run_s: float = 0.001, **settings: Any) -> World:
+    """A queue of work that is known to be short; its last slot is idle, the others were never used."""
+    world = World({"cpus": 2, "gpu": 1})
+    world.queue("q", slots, ahead=ahead, **settings)
+    job = world.submit()
+    world.round()
+    world.started(job)
+    world.finish(job, run_s=run_s)
+    world.starts.clear()
+    return world

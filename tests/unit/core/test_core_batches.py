@@ -1,11 +1,13 @@
 """The batch rule: a slot with a session takes some jobs of its key in a row, then another key has its turn."""
 
+from typing import Any
+
 from hpcq.core.events import SessionEnded
 from hpcq.core.job import ErrorType
 from tests.support.world import World
 
 
-def keyed(world: World, keys: str, **asked: object) -> dict[int, str]:
+def keyed(world: World, keys: str, **asked: Any) -> dict[int, str]:
     """One job a letter, whose session key it is; `-` has none."""
     return {world.submit(session_key=None if key == "-" else key, **asked): key for key in keys}
 

@@ -1,28 +1,15 @@
 """Claims ahead: short work is handed over before its turn, and taken back when something speaks against it."""
 
-from typing import Any
 
-from hpcq.core.events import Draining, Edited, QueueChanged, Recalled, RunnerChanged, SlotsOffered, Started
-from hpcq.core.job import ErrorType, QueueSettings, Slot, Treatment
-from tests.support.world import World
+from hpcq.core.events import Started
+from hpcq.core.job import ErrorType
+from tests.support.world import World, short_work
 
 CPU = (("cpus", 1.0),)
 
 
-def short(slots: int = 1, ahead: int = 4, run_s: float = 0.001, **settings: Any) -> World:
-    """A queue of work that is known to be short; its last slot is idle, the others were never used."""
-    world = World({"cpus": 2, "gpu": 1})
-    world.queue("q", slots, ahead=ahead, **settings)
-    job = world.submit()
-    world.round()
-    world.started(job)
-    world.finish(job, run_s=run_s)
-    world.starts.clear()
-    return world
-
-
 def test_a_slot_is_given_some_jobs_ahead_in_order() -> None:
-    world = short()
+    world = short_work()
     jobs = world.many(7)
     world.round()
     assert world.running() == {"q-1": jobs[:5]}
@@ -32,7 +19,7 @@ def test_a_slot_is_given_some_jobs_ahead_in_order() -> None:
 
 
 def test_claims_are_shared_evenly_between_slots() -> None:
-    world = short(slots=2)
+    world = short_work(slots=2)
     jobs = world.many(6)
     world.round()
     assert sorted(len(held) for held in world.running().values()) == [3, 3]
@@ -48,14 +35,14 @@ def test_nothing_is_claimed_before_run_times_are_known() -> None:
 
 
 def test_nothing_is_claimed_when_jobs_run_long() -> None:
-    world = short(run_s=0.06)
+    world = short_work(run_s=0.06)
     jobs = world.many(3)
     world.round()
     assert world.running() == {"q-1": jobs[:1]}
 
 
 def test_a_queue_that_becomes_slow_claims_no_more() -> None:
-    world = short()
+    world = short_work()
     jobs = world.many(30)
     world.round()
     for job in jobs[:5]:
@@ -75,7 +62,7 @@ def test_the_run_time_is_measured_where_it_is_not_reported() -> None:
 
 
 def test_a_claim_begins_when_its_turn_has_come() -> None:
-    world = short()
+    world = short_work()
     first, second, third = world.many(3)
     world.round()
     world.started(first)
@@ -91,7 +78,7 @@ def test_a_claim_begins_when_its_turn_has_come() -> None:
 
 
 def test_a_claim_may_end_before_the_one_it_waits_for() -> None:
-    world = short()
+    world = short_work()
     first, second, third = world.many(3)
     world.round()
     world.started(first)
@@ -102,7 +89,7 @@ def test_a_claim_may_end_before_the_one_it_waits_for() -> None:
 
 
 def test_claims_are_filled_up_when_half_of_them_are_used() -> None:
-    world = short(ahead=4)
+    world = short_work(ahead=4)
     jobs = world.many(20)
     world.round()
     sizes = []
@@ -113,7 +100,7 @@ def test_claims_are_filled_up_when_half_of_them_are_used() -> None:
 
 
 def test_a_claim_inherits_what_the_running_job_holds() -> None:
-    world = short()
+    world = short_work()
     jobs = world.many(3, resources=(("cpus", 2.0),))
     world.round()
     assert world.running() == {"q-1": jobs}
@@ -139,7 +126,7 @@ def test_a_claim_gets_the_items_of_the_one_before_it() -> None:
 
 
 def test_a_job_that_needs_something_else_is_not_claimed_nor_overtaken() -> None:
-    world = short()
+    world = short_work()
     first = world.submit()
     other = world.submit(resources=(("gpu", 1.0),))
     last = world.submit()
@@ -150,15 +137,23 @@ def test_a_job_that_needs_something_else_is_not_claimed_nor_overtaken() -> None:
 
 def test_a_job_of_another_key_or_priority_is_not_claimed() -> None:
     for other in ({"session_key": "k"}, {"priority": -1}):
-        world = short()
+        world = short_work()
         first = world.submit()
-        world.submit(**other)  # type: ignore[arg-type]
+        world.submit(**other)
         world.round()
         assert world.running() == {"q-1": [first]}
 
 
+def test_a_job_that_needs_another_label_is_not_claimed() -> None:
+    world = short_work()
+    first = world.submit()
+    world.submit(requires=(("model", "pixel"),))
+    world.round()
+    assert world.running() == {"q-1": [first]}
+
+
 def test_claims_end_with_the_turn_of_their_key() -> None:
-    world = short(batch_size=3)
+    world = short_work(batch_size=3)
     a = world.many(5, session_key="a")
     world.many(1, session_key="b")
     world.round()
@@ -166,98 +161,15 @@ def test_claims_end_with_the_turn_of_their_key() -> None:
 
 
 def test_claims_of_an_org_end_where_another_has_its_turn() -> None:
-    world = short()
+    world = short_work()
     a = world.many(3, org_id="a")
     b = world.many(3, org_id="b")
     world.round()
     assert world.running() == {"q-1": [a[0], b[0], a[1], b[1], a[2]]}
 
 
-def test_claims_not_begun_are_recalled_for_something_more_urgent() -> None:
-    world = short()
-    first, *claims = world.many(4)
-    world.round()
-    world.started(first)
-    urgent = world.submit(priority=1)
-    world.round()
-    assert [recall.job for recall in world.recalls] == claims
-    assert {recall.attempt for recall in world.recalls} == {1}
-    world.round()
-    assert len(world.recalls) == 3, "asked once"
-    for job in reversed(claims):
-        world.recalled(job)
-        assert (world.state(job), world.attempt(job)) == ("queued", 0)
-        assert world.events[job] == ["job.submitted"]
-    world.finish(first)
-    assert world.drain_queue() == [urgent, *claims]
-
-
-def test_a_claim_that_began_in_time_is_not_given_back() -> None:
-    world = short()
-    first, claim = world.many(2)
-    world.round()
-    world.started(first)
-    world.submit(priority=1)
-    world.round()
-    world.finish(first)
-    world.started(claim)
-    assert world.send(Recalled(claim, 1)) == []
-    assert world.state(claim) == "running"
-
-
-def test_a_claim_that_came_back_after_its_turn_frees_the_slot() -> None:
-    world = short()
-    first, claim = world.many(2)
-    world.round()
-    world.started(first)
-    urgent = world.submit(priority=1)
-    world.round()
-    world.finish(first)
-    world.recalled(claim)
-    world.round()
-    assert world.running() == {"q-1": [urgent]}
-
-
-def test_only_what_was_asked_for_can_come_back() -> None:
-    world = short()
-    jobs = world.many(2)
-    world.round()
-    assert world.send(Recalled(jobs[1], 1)) == []
-    assert world.send(Recalled(99, 1)) == []
-    assert world.state(jobs[1]) == "starting"
-
-
-def test_a_claim_moves_to_a_slot_that_has_nothing_to_do() -> None:
-    world = short(slots=2)
-    jobs = world.many(6)
-    world.round()
-    slots = world.running()
-    quick, slow = sorted(slots)
-    world.started(slots[slow][0])
-    for job in slots[quick]:
-        world.run(job)
-    assert [recall.job for recall in world.recalls] == [max(slots[slow])]
-    world.recalled(max(slots[slow]))
-    world.round()
-    assert world.running()[quick] == [max(slots[slow])]
-    assert jobs
-
-
-def test_a_slot_that_could_not_run_a_claim_does_not_ask_for_it() -> None:
-    world = World()
-    world.queue("q", [Slot("q-1", (("model", "pixel"),)), Slot("q-2")], ahead=4)
-    first = world.submit()
-    world.round()
-    world.run(first, run_s=0.001)
-    world.many(3, requires=(("model", "pixel"),))
-    world.round()
-    world.round()
-    assert len(world.running()["q-1"]) == 3
-    assert world.recalls == []
-
-
 def test_idle_slots_without_cpus_leave_claims_where_they_are() -> None:
-    world = short(slots=3)
+    world = short_work(slots=3)
     jobs = world.many(6, resources=CPU)
     world.round()
     assert sorted(len(held) for held in world.running().values()) == [3, 3]
@@ -265,23 +177,8 @@ def test_idle_slots_without_cpus_leave_claims_where_they_are() -> None:
     assert world.states(jobs) == ["starting"] * 6
 
 
-def test_claims_are_recalled_when_what_they_hold_is_kept_for_an_earlier_job() -> None:
-    world = short()
-    world.queue("other", 1)
-    first, *claims = world.many(3, resources=CPU)
-    world.round()
-    urgent = world.submit("other", resources=(("cpus", 2.0),), priority=5)
-    world.round()
-    assert [recall.job for recall in world.recalls] == claims
-    for job in claims:
-        world.recalled(job)
-    world.run(first)
-    assert world.state(urgent) == "starting"
-    assert world.states(claims) == ["queued", "queued"]
-
-
 def test_nothing_is_claimed_from_what_is_kept_for_an_earlier_job() -> None:
-    world = short()
+    world = short_work()
     world.queue("other", 1)
     first = world.submit(resources=CPU)
     world.round()
@@ -292,55 +189,8 @@ def test_nothing_is_claimed_from_what_is_kept_for_an_earlier_job() -> None:
     assert world.state(claim) == "queued"
 
 
-def test_an_urgent_job_that_can_never_run_here_disturbs_nobody() -> None:
-    world = short()
-    jobs = world.many(3)
-    world.round()
-    world.submit(priority=9, resources=(("cpus", 99.0),))
-    world.submit(priority=9, requires=(("model", "pixel"),))
-    world.round()
-    assert world.recalls == []
-    assert world.running() == {"q-1": jobs}
-
-
-def test_claims_are_recalled_when_nothing_may_start() -> None:
-    for why in (
-        Draining(),
-        RunnerChanged("q", available=False, reason="gone"),
-        QueueChanged(QueueSettings("q", paused=True)),
-        SlotsOffered("q", ()),
-        SlotsOffered("q", (Slot("q-1", ready=False),)),
-    ):
-        world = short()
-        first, *claims = world.many(3)
-        world.round()
-        world.started(first)
-        world.send(why)
-        world.round()
-        assert [recall.job for recall in world.recalls] == claims, why
-        for job in claims:
-            world.recalled(job)
-        world.finish(first)
-        world.round()
-        assert world.states([first, *claims]) == ["succeeded", "queued", "queued"], why
-
-
-def test_claims_go_back_when_their_slot_lost_the_label() -> None:
-    world = World()
-    pixel = (("model", "pixel"),)
-    world.queue("q", [Slot("q-1", pixel)], ahead=2)
-    first = world.submit(requires=pixel)
-    world.round()
-    world.run(first, run_s=0.001)
-    jobs = world.many(3, requires=pixel)
-    world.round()
-    world.send(SlotsOffered("q", (Slot("q-1"),)))
-    world.round()
-    assert [recall.job for recall in world.recalls] == jobs[1:]
-
-
 def test_a_cancelled_claim_is_stopped_and_the_others_go_on() -> None:
-    world = short()
+    world = short_work()
     first, second, third = world.many(3)
     world.round()
     world.started(first)
@@ -351,35 +201,8 @@ def test_a_cancelled_claim_is_stopped_and_the_others_go_on() -> None:
     assert world.states([first, second, third]) == ["running", "cancelled", "starting"]
 
 
-def test_a_recalled_claim_that_was_cancelled_meanwhile_is_cancelled() -> None:
-    world = short()
-    first, claim = world.many(2)
-    world.round()
-    world.started(first)
-    world.submit(priority=1)
-    world.round()
-    world.cancel(claim)
-    world.recalled(claim)
-    assert world.state(claim) == "cancelled"
-    assert world.running() == {"q-1": [first]}
-
-
-def test_an_edited_claim_is_recalled_when_it_belongs_elsewhere_now() -> None:
-    world = short()
-    first, claim, other = world.many(3)
-    world.round()
-    world.started(first)
-    world.send(Edited(claim, Treatment("q", priority=-5)))
-    world.send(Edited(other, Treatment("q", timeout_s=60.0)))
-    world.round()
-    assert [recall.job for recall in world.recalls] == [claim]
-    world.recalled(claim)
-    assert world.running() == {"q-1": [first, other]}
-    assert world.state(claim) == "queued"
-
-
 def test_a_slot_that_is_being_stopped_claims_nothing() -> None:
-    world = short()
+    world = short_work()
     first = world.submit()
     world.round()
     world.cancel(first)
@@ -389,7 +212,7 @@ def test_a_slot_that_is_being_stopped_claims_nothing() -> None:
 
 
 def test_a_claim_avoids_the_slot_that_failed_it() -> None:
-    world = short(slots=1)
+    world = short_work(slots=1)
     failed = world.submit()
     world.round()
     world.run(failed, ErrorType.INFRA, draw=0.0)
@@ -403,7 +226,7 @@ def test_a_claim_avoids_the_slot_that_failed_it() -> None:
 
 
 def test_a_broken_session_with_claims_behind_it_is_prepared_again_for_them() -> None:
-    world = short()
+    world = short_work()
     first, second = world.many(2, session_key="k")
     world.round()
     world.started(first)

@@ -103,7 +103,7 @@ class CountingTable(dict[int, object]):
         super().__init__(of)
         self.asked = 0
 
-    def get(self, key: int, default: object = None) -> object:  # type: ignore[override]
+    def get(self, key: int, default: object = None) -> object:
         self.asked += 1
         return super().get(key, default)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hpcq.core.effects import Save
-from hpcq.core.events import Attached, Loaded, Orphaned, Reopened, SlotsOffered, Submitted
+from hpcq.core.events import Attached, Loaded, Orphaned, Recalled, Reopened, SlotsOffered, Submitted
 from hpcq.core.job import (
     Dependency,
     ErrorType,
@@ -144,18 +144,36 @@ def test_an_attempt_found_before_the_slots_are_known_stays_on_its_slot() -> None
     assert world.running() == {"q-1": [job]}
 
 
-def test_claims_of_a_slot_are_found_again_in_their_order() -> None:
-    world = World({"cpus": 1}, slots=1)
+def attach_three(world: World, running: int) -> None:
+    """Jobs 7, 8 and 9 are found on one slot, of which one had begun."""
     treatment = Treatment("q", resources=(("cpus", 1.0),))
-    for job, started_at in ((7, 999.0), (8, None), (9, None)):
+    for job in (7, 8, 9):
+        world.saved[job] = Save(job, State.STARTING, History(1))
+        started_at = 999.0 if job == running else None
         world.send(Attached(NewJob(job, treatment, History(1)), "q-1", started_at))
-    assert world.running() == {"q-1": [7, 8, 9]}
-    assert world.scheduler.state_of(8) is State.STARTING
-    world.finish(7)
-    world.saved[8] = Save(8, State.STARTING, History(1))
-    world.started(8)
-    world.finish(8)
-    assert world.running() == {"q-1": [9]}
+
+
+def test_claims_of_a_slot_are_found_again_in_whatever_order() -> None:
+    for running, order in ((7, [7, 8, 9]), (9, [9, 7, 8])):
+        world = World({"cpus": 1}, slots=1)
+        attach_three(world, running)
+        assert world.running() == {"q-1": order}
+        assert world.states(order) == ["running", "starting", "starting"]
+        world.finish(order[0])
+        world.started(order[2])
+        assert world.running() == {"q-1": [order[2], order[1]]}, "the one that begins has the slot"
+        world.finish(order[2])
+        world.run(order[1])
+        assert world.running() == {}
+
+
+def test_a_claim_that_came_back_before_the_restart_was_known_is_believed() -> None:
+    world = World({"cpus": 1}, slots=1)
+    attach_three(world, 7)
+    world.send(Recalled(9, 1))
+    assert world.states([8, 9]) == ["starting", "queued"]
+    world.round()
+    assert world.recalls == []
 
 
 def test_a_claim_that_was_to_be_stopped_is_found_so() -> None:

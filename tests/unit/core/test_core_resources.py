@@ -81,6 +81,20 @@ def test_a_job_that_was_passed_over_does_not_starve_while_its_queue_has_no_slot(
     assert world.states([big, small]) == ["starting", "queued"]
 
 
+def test_what_is_kept_is_kept_also_while_nobody_else_asks_for_it() -> None:
+    world = World({"cpus": 2})
+    world.queue("one", 1)
+    world.queue("two", 1)
+    first = world.submit("two", resources=cpus(1))
+    world.round()
+    big = world.submit("one", resources=cpus(2))
+    world.submit("one")
+    world.round()
+    world.run(first)
+    small = world.submit("two", resources=cpus(1))
+    assert [reason.holders for reason in world.explain(small).reasons] == [(big,)]
+
+
 def test_what_was_kept_is_free_again_when_the_job_is_cancelled_or_its_queue_pauses() -> None:
     for ending in ("cancel", "pause"):
         world = World({"cpus": 2})

@@ -116,13 +116,12 @@ def test_a_line_that_cannot_be_used_is_refused_with_a_sentence(cron: str, senten
 @example("* * * * ²L")
 @example("* * L/2 * *")
 @example("* * * * 5L/2")
-def test_whatever_the_text_it_is_accepted_or_refused_with_a_sentence(text: str) -> None:
+def test_whatever_the_text_it_is_accepted_and_comes_due_or_refused(text: str) -> None:
     try:
         accepted = check(text)
-    except BadCron as refused:
-        assert str(refused)
-    else:
-        assert next_after(accepted, BERLIN, 1.79e9) > 1.79e9
+    except BadCron:
+        return
+    assert next_after(accepted, BERLIN, 1.79e9) > 1.79e9
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hpcq.core.job import FINAL
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import recovery
 from hpcq.engine.admission import Numbers
+from hpcq.engine.alarm import now
 from hpcq.engine.attempt import Surroundings
 from hpcq.engine.engine import Engine, Parts
 from hpcq.engine.errors import BadSpec, Conflict, NotFound, OutOfSpace, TooMany
@@ -20,9 +21,11 @@ from hpcq.engine.schedules import Schedules
 from hpcq.server import make_lanes
 from hpcq.store.filter import Filter
 from hpcq.store.reader import Reader
+from hpcq.store.rows import Round
 from hpcq.store.writer import Writer
 
-NOON = datetime(2026, 5, 13, 12, tzinfo=UTC).timestamp()
+# In the future: by the real clock, no alarm that a look sets rings within a test.
+NOON = datetime(2096, 5, 13, 12, tzinfo=UTC).timestamp()
 HOUR = 3600.0
 NOOP = {"queue": "noop", "params": {}}
 HOURLY = {"name": "hourly", "cron": "0 * * * *", "job": NOOP}
@@ -38,8 +41,15 @@ class Clock:
         return self.wall
 
 
+class WallClock(Clock):
+    """The real one."""
+
+    def __call__(self) -> float:
+        return now().wall
+
+
 class House:
-    """A real engine on a real store, and schedules whose clock the test sets. Its noop queue rests, so that jobs wait."""
+    """A real engine on a real store, and schedules whose clock the test sets. Queue noop is paused: its jobs wait."""
 
     def __init__(self, engine: Engine, schedules: Schedules, clock: Clock) -> None:
         self.engine, self.schedules, self.clock = engine, schedules, clock
@@ -77,7 +87,9 @@ def wall(text: str) -> float:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, at: float = NOON - 600, config: dict[str, Any] | None = None) -> AsyncIterator[House]:
+async def opened(
+    folder: Path, at: float = NOON - 600, config: dict[str, Any] | None = None, clock: Clock | None = None
+) -> AsyncIterator[House]:
     """A house on this folder, from this time on."""
     queues = {"noop": {"runner": "noop", "slots": 1, "paused": True}, **(config or {})}
     lanes, _ = make_lanes(Settings(queues=queues), rehearse=False)
@@ -94,7 +106,7 @@ async def opened(folder: Path, at: float = NOON - 600, config: dict[str, Any] | 
         await recovery.recover(engine, recovery.LastLife(clean=True, ended_at=0.0))
         engine.start()
         stack.push_async_callback(engine.stop)
-        clock = Clock(at)
+        clock = clock or Clock(at)
         schedules = Schedules(engine, clock)
         await schedules.load()
         stack.push_async_callback(schedules.stop)
@@ -112,7 +124,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def test_a_new_schedule_shows_when_it_comes_next(house: House) -> None:
     made = await house.schedules.create(None, {**HOURLY, "timezone": "Europe/Berlin"})
-    assert made["next_run_at"] == "2026-05-13T12:00:00.000Z"
+    assert made["next_run_at"] == "2096-05-13T12:00:00.000Z"
     assert made["jobs"] == [NOOP]
     assert (made["overlap"], made["catch_up"], made["paused"]) == ("skip", "none", False)
     assert await house.schedules.list(None) == [made]
@@ -262,7 +274,7 @@ async def test_at_its_time_the_jobs_are_submitted_with_the_schedules_tag_and_an_
     events = [event async for batch in _until_closed(house, listening) for event in batch]
     fired = [orjson.loads(event.detail or b"") for event in events if event.type == "schedule.fired"]
     ids = [row.id for row in rows]
-    assert fired == [{"schedule": made["id"], "name": "two", "ids": ids, "due_at": "2026-05-13T12:00:00.000Z"}]
+    assert fired == [{"schedule": made["id"], "name": "two", "ids": ids, "due_at": "2096-05-13T12:00:00.000Z"}]
 
 
 async def _until_closed(house: House, listening: Any) -> AsyncIterator[Any]:
@@ -285,6 +297,7 @@ async def test_a_time_fires_once_over_restarts(tmp_path: Path) -> None:
     async with opened(tmp_path, NOON + 1) as house:
         await house.at(NOON + 30)
         assert len(await house.jobs()) == 1
+        assert await house.runs(id_) == [("fired", 0.0)]
         assert await house.due(id_) == 1
 
 
@@ -306,7 +319,8 @@ async def test_a_queue_that_is_gone_makes_the_run_fail_with_a_sentence(tmp_path:
         await house.at(NOON)
         run = (await house.schedules.get(None, id_))["last_runs"][0]
         assert (run["outcome"], run["ids"]) == ("failed", [])
-        assert run["detail"].startswith("/jobs/0/queue: no queue 'lab'")
+        assert "/jobs/0/queue" in run["detail"]
+        assert "no queue 'lab'" in run["detail"]
         assert await house.due(id_) == 1
         with pytest.raises(BadSpec):
             await house.schedules.run(None, id_)
@@ -450,3 +464,17 @@ async def test_started_it_looks_by_itself(house: House) -> None:
     async with asyncio.timeout(10):
         await anext(aiter(listening))
     assert await house.runs(id_) == [("fired", 0.0)]
+
+
+async def test_it_wakes_by_itself_at_the_time(tmp_path: Path) -> None:
+    async with opened(tmp_path, clock=WallClock(0.0)) as house:
+        await house.schedules.create(None, HOURLY)
+        rows = [row._replace(next_run_at=now().wall + 0.3) for row in await house.engine.writer.schedules()]
+        await house.engine.writer.commit(Round(at=now().wall, schedules=[*rows]))
+        listening = house.engine.hub.subscribe(None)
+        await house.schedules.start()
+        async with asyncio.timeout(10):
+            await anext(aiter(listening))
+        assert rows[0].next_run_at is not None
+        assert now().wall >= rows[0].next_run_at
+        assert len(await house.jobs()) == 1

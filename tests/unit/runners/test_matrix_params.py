@@ -5,10 +5,9 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import TypeAdapter, ValidationError
-
 from hpcq_runners.matrix.params import INT64_MAX, KernelJob, MatrixJob, MatrixParams, ScalarJob
 from hpcq_runners.matrix.runner import MatrixRunner
+from pydantic import TypeAdapter, ValidationError
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(MatrixParams)
 JOB = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -90,7 +89,9 @@ def test_a_mistake_is_named_by_its_field(params: dict[str, Any], expected: list[
 
 
 def test_an_unknown_operation_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValidationError, match="matmul, solve, eigvals, svd, det, square_sum, cube_sum, or `module:func"):
+    with pytest.raises(
+        ValidationError, match="matmul, solve, eigvals, svd, det, square_sum, cube_sum, or `module:func"
+    ):
         ADAPTER.validate_python({"operation": "conquer", "size": 3})
 
 

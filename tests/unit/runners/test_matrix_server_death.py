@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.support.processes import children_of, is_alive
 from tests.support.wait import wait_until_blocking
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.processes import is_alive
-from tests.support.wait import wait_until
+from hpcq_runners.matrix.runner import MatrixRunner
 
 from hpcq.plugin import Failure, Handle, Outcome
 from hpcq.plugin.testing_stage import Stage, StageRequest
-from hpcq_runners.matrix.runner import MatrixRunner
+from tests.support.processes import is_alive, stat_fields
+from tests.support.wait import wait_until
 
 KERNELS = "tests.support.kernels"
 LIMIT_S = 30.0
 SQUARES = {"operation": "square_sum", "data": [1, 2, 3]}
 
 
-def kernel(name: str, **args: Any) -> dict[str, Any]:
+def kernel(name: str, /, **args: Any) -> dict[str, Any]:
     return {"operation": f"{KERNELS}:{name}", "args": args}
 
 
@@ -57,10 +57,11 @@ class Line:
 
     async def start(self) -> "Line":
         """Returns when the first job has begun."""
-        self.handles = await self.stage.runner.start_many(self.requests)
         assert isinstance(self.stage.runner, MatrixRunner)
-        pool = self.stage.runner._pools[self.requests[0].slot.name]
-        await wait_until(lambda: pool._worker is not None and pool._worker.cells.running > 0, what="a begun job")
+        pool = self.stage.runner._pool(self.requests[0].slot.name)
+        before = pool._worker.cells.running if pool._worker else 0
+        self.handles = await self.stage.runner.start_many(self.requests)
+        await wait_until(lambda: pool._worker is not None and pool._worker.cells.running > before, what="a begun job")
         return self
 
     async def outcome(self, index: int) -> Outcome:
@@ -79,7 +80,7 @@ async def worker_of(stage: Stage, slot: int = 0) -> dict[str, Any]:
     return outcome.result
 
 
-# -- jobs ---------------------------------------------------------------------------------------------------------------
+# Jobs.
 
 
 async def test_a_product_lies_in_its_artifact_and_matches_numpy(stage: Stage) -> None:
@@ -148,7 +149,7 @@ async def test_jobs_of_a_slot_run_in_their_order(stage: Stage) -> None:
     assert ended == sorted(ended)
 
 
-# -- kernels ------------------------------------------------------------------------------------------------------------
+# Kernels.
 
 
 async def test_a_module_that_the_queue_does_not_name_is_rejected(stage: Stage) -> None:
@@ -205,7 +206,7 @@ async def test_workers_do_not_see_the_servers_settings(stage: Stage) -> None:
     assert (await worker_of(stage))["secrets"] == []
 
 
-# -- memory -------------------------------------------------------------------------------------------------------------
+# Memory.
 
 
 async def test_a_job_over_its_memory_fails_as_oom_and_the_next_one_is_free_of_the_limit(stage: Stage) -> None:
@@ -217,7 +218,7 @@ async def test_a_job_over_its_memory_fails_as_oom_and_the_next_one_is_free_of_th
     assert await result(stage, kernel("grab", mib=400)) == 400 * 2**17
 
 
-# -- stop and recall ----------------------------------------------------------------------------------------------------
+# Stop and recall.
 
 
 async def test_stopping_a_begun_job_lets_those_behind_it_go_on(stage: Stage) -> None:
@@ -261,12 +262,13 @@ async def test_a_worker_held_by_sigstop_is_not_alive(stage: Stage) -> None:
     line = await Line(stage, kernel("rest", seconds=600)).start()
     assert await stage.runner.alive(line.requests[0], line.handles[0])
     os.kill(pid, signal.SIGSTOP)
+    await wait_until(lambda: stat_fields(pid)[0] == "T", what="a stopped worker")
     assert not await stage.runner.alive(line.requests[0], line.handles[0])
     await stage.stop(line.requests[0], line.handles[0], 1)
     await line.all_behind_succeed()
 
 
-# -- deaths -------------------------------------------------------------------------------------------------------------
+# Deaths.
 
 
 @pytest.mark.parametrize(

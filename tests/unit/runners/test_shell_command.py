@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from hpcq.engine.launcher import Launcher
 from hpcq.plugin import Infra, Outcome
 from hpcq_runners.shell import ShellRunner
+from tests.support.processes import is_alive
 from tests.support.requests import PlainRequest
 from tests.support.wait import wait_until
 
@@ -198,7 +199,8 @@ async def test_progress_is_reported_while_it_runs_and_at_the_end(bench: Bench) -
         """echo '{"done": 1, "total": 4, "message": "one"}' >> $HPCQ_PROGRESS
         while [ ! -e go ]; do sleep 0.02; done
         echo 'no json' >> $HPCQ_PROGRESS; echo '{"done": "x"}' >> $HPCQ_PROGRESS
-        echo '{"done": 3}' >> $HPCQ_PROGRESS; echo '{"done": true}' >> $HPCQ_PROGRESS; printf '{"done": 4' >> $HPCQ_PROGRESS
+        echo '{"done": 3}' >> $HPCQ_PROGRESS; echo '{"done": true}' >> $HPCQ_PROGRESS
+        printf '{"done": 4' >> $HPCQ_PROGRESS
         """
     )
     handle = await bench.runner.start(request)
@@ -224,7 +226,7 @@ async def test_of_a_huge_progress_file_only_the_end_is_read(bench: Bench) -> Non
 async def test_stop_is_kind_and_then_is_not(bench: Bench) -> None:
     request = bench.request("trap '' TERM; echo up; while :; do sleep 0.02; done")
     handle = await bench.runner.start(request)
-    await wait_until(lambda: request.output.read_text())
+    await wait_until(request.output.read_text)
     await bench.runner.stop(request, handle, 0.1)
     await bench.runner.stop(request, handle, 0.1)
     error = (await bench.runner.wait(request, handle)).error
@@ -258,4 +260,4 @@ async def test_close_ends_what_still_runs(bench: Bench) -> None:
     request = bench.request("trap '' TERM; sleep 60")
     handle = await bench.runner.start(request)
     await asyncio.wait_for(bench.runner.close(), 5)
-    assert not Path(f"/proc/{handle['pid']}").exists()
+    assert not is_alive(handle["pid"])

@@ -1,0 +1,212 @@
+"""Full disks, broken disks, kills: what the store says, and what is there afterwards."""
+
+import contextlib
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcq.core.job import State
+from hpcq.store.errors import StoreBroken, StoreFull
+from hpcq.store.reader import Reader
+from hpcq.store.rows import Lookup, Round
+from hpcq.store.writer import Writer
+from tests.support.storerows import NOW, ended, job_id, jobs_with, saved
+
+FILL = b"x" * 60_000
+
+
+@pytest.fixture
+async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
+    writer = await Writer.open(tmp_path / "hpcq.db")
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if not mount or not umount or os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {made.stderr.decode()}")
+    yield folder
+    subprocess.run([umount, folder], check=True)
+
+
+async def fill(writer: Writer, first: int = 1) -> int:
+    """Submit one large job after the other until the store is full; how many were accepted."""
+    for job in range(first, first + 500):
+        try:
+            await writer.commit(jobs_with([job], spec=FILL))
+        except StoreFull:
+            return job - first
+    raise AssertionError("the disk never became full")
+
+
+async def limit_pages(writer: Writer, pages: int) -> None:
+    await writer._hop.run(lambda: writer._db.execute(f"PRAGMA max_page_count = {pages}").fetchall())
+
+
+async def check_whole(path: Path, jobs: int) -> None:
+    """The file is sound, and holds these jobs with one event each."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("SELECT count(*), max(job) FROM jobs").fetchone() == (jobs, jobs)
+        assert db.execute("SELECT count(*), min(seq), max(seq) FROM events").fetchone() == (jobs, 1, jobs)
+
+
+async def test_a_full_disk_is_a_definite_no_and_submits_work_again_when_there_is_space(small_disk: Path) -> None:
+    path = small_disk / "hpcq.db"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (2 << 20))
+    writer = await Writer.open(path)
+    reader = await Reader.open(path)
+    accepted = await fill(writer)
+    assert accepted > 0
+    with pytest.raises(StoreFull):
+        await writer.probe()
+    assert (await writer.counters()).job == accepted
+    assert await reader.job(None, job_id(accepted)) is not None
+    assert await reader.job(None, job_id(accepted + 1)) is None
+    ballast.unlink()
+    await writer.probe()
+    committed = await writer.commit(jobs_with([accepted + 1]))
+    assert [event.seq for event in committed.events] == [accepted + 1]
+    await reader.close()
+    await writer.close()
+    await check_whole(path, accepted + 1)
+
+
+async def test_a_round_that_does_not_fit_is_a_definite_no(writer: Writer, tmp_path: Path) -> None:
+    await writer.commit(jobs_with([1]))
+    await limit_pages(writer, 100)
+    accepted = 1 + await fill(writer, first=2)
+    with pytest.raises(StoreFull, match="full"):
+        await writer.commit(jobs_with(range(100, 2000)))
+    with pytest.raises(StoreFull):
+        await writer.meta_put(note="x" * 1_000_000)
+    await limit_pages(writer, 1_000_000)
+    await writer.commit(jobs_with([accepted + 1]))
+    await writer.close()
+    await check_whole(tmp_path / "hpcq.db", accepted + 1)
+
+
+@contextlib.contextmanager
+def file_size_limit(bytes_: int) -> Iterator[None]:
+    """No file of this process may grow beyond this: a write fails with EFBIG, which is no 'disk full' to SQLite."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_an_error_of_commit_itself_is_unknown_and_nothing_is_done_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "hpcq.db"
+    writer = await Writer.open(path)
+    await writer.commit(jobs_with([1]))
+    log = path.with_name("hpcq.db-wal")
+    with file_size_limit(log.stat().st_size + 4096), pytest.raises(StoreBroken, match="COMMIT failed"):
+        await writer.commit(jobs_with(range(2, 100)))
+    for call in (writer.commit(jobs_with([200])), writer.counters(), writer.resolve(Lookup())):
+        with pytest.raises(StoreBroken):
+            await call
+    await writer.close()
+    again = await Writer.open(path)
+    assert (await again.counters()).job in (1, 99)  # all of it or nothing of it
+    await again.close()
+
+
+async def test_somebody_else_who_holds_the_file_is_a_definite_no(writer: Writer, tmp_path: Path) -> None:
+    await writer.commit(jobs_with([1]))
+    await writer._hop.run(lambda: writer._db.execute("PRAGMA busy_timeout = 50"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "hpcq.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreFull, match="locked"):
+            await writer.commit(jobs_with([2]))
+        other.execute("ROLLBACK")
+    assert [event.seq for event in (await writer.commit(jobs_with([2]))).events] == [2]
+
+
+async def test_a_damaged_file_is_broken_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "hpcq.db"
+    writer = await Writer.open(path)
+    await writer.commit(jobs_with(range(1, 2000)))
+    await writer.close()
+    with path.open("r+b") as file:
+        for page in range(3, path.stat().st_size // 4096):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 64)
+    with pytest.raises(StoreBroken, match=r"damaged.*Restore a backup"):
+        await use(path)
+
+
+async def use(path: Path) -> None:
+    writer = await Writer.open(path)
+    try:
+        await writer.commit(Round(NOW, saves=[saved(1, State.QUEUED)]))
+    finally:
+        await writer.close()
+
+
+WRITE_FOR_EVER = """
+import asyncio, sys
+from pathlib import Path
+from hpcq.core.job import State
+from hpcq.store.rows import Round
+from hpcq.store.writer import Writer
+from tests.support.storerows import NOW, ended, jobs_with
+
+async def main():
+    writer = await Writer.open(Path(sys.argv[1]))
+    job = (await writer.counters()).job
+    while True:
+        await writer.commit(jobs_with(range(job + 1, job + 11)))
+        job += 10
+        await writer.commit(Round(NOW, saves=[ended(job)]))
+        print(job, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lives", [5])
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, lives: int) -> None:
+    path = tmp_path / "hpcq.db"
+    acknowledged = 0
+    for life in range(lives):
+        command = [sys.executable, "-c", WRITE_FOR_EVER, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout
+            for _ in range(3 + 7 * life):
+                acknowledged = int(child.stdout.readline())
+            child.kill()
+            acknowledged = max([acknowledged, *(int(line) for line in child.stdout if line.endswith("\n"))])
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            last, count = db.execute("SELECT max(job), count(*) FROM jobs").fetchone()
+            finals = db.execute("SELECT count(*) FROM jobs WHERE state = 'succeeded' AND job <= ?", (acknowledged,))
+            assert last == count
+            assert last >= acknowledged
+            assert finals.fetchone()[0] == acknowledged // 10
+            assert db.execute("SELECT count(*) = max(seq) FROM events").fetchone() == (1,)
+
+
+async def test_a_save_that_was_refused_does_not_end_the_writer(writer: Writer) -> None:
+    await writer.commit(jobs_with([1]))
+    await writer.commit(Round(NOW, saves=[ended(1)]))
+    with pytest.raises(Exception, match="final state"):
+        await writer.commit(Round(NOW, saves=[saved(1, State.QUEUED)]))
+    await writer.probe()
