@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import os
@@ -26,6 +27,7 @@ from hpcq.engine.engine import Engine, Parts
 from hpcq.engine.lane import Lane
 from hpcq.engine.orphans import become_subreaper
 from hpcq.engine.registry import Found, find_runners
+from hpcq.engine.schedules import Schedules
 from hpcq.engine.supervision import Supervision
 from hpcq.engine.views import Views, configured_queues
 from hpcq.store.datafolder import DataFolder
@@ -121,9 +123,13 @@ class Server:
         stack.push_async_callback(engine.floor.close)
         await engine.floor.open()
         await recovery.recover(engine, last)
+        _spare_collector()
         engine.start()
         stack.push_async_callback(engine.stop)
-        self._supervision = Supervision(engine, self._folder.lock_file)
+        engine.schedules = Schedules(engine)
+        await engine.schedules.start()
+        stack.push_async_callback(engine.schedules.stop)
+        self._supervision = Supervision(engine, self._folder.lock_file, self.settings.retention)
         self._supervision.start()
         stack.push_async_callback(self._supervision.stop)
         await self._listen()
@@ -182,6 +188,7 @@ class Server:
         """Start nothing more, let running jobs go on for a while, requeue the rest; a second signal cuts it short."""
         engine = self.engine
         engine.draining = True
+        await engine.schedules.stop()
         engine.post(Draining())
         log.info("draining: %d attempts are live", len(engine.floor.live))
         await self._until_idle(self.settings.server.drain_grace_s, at_once)
@@ -198,6 +205,13 @@ class Server:
             async with asyncio.timeout(seconds):
                 while self.engine.floor.live and not at_once.is_set() and not self.engine.fatal.done():
                     await self.engine.round_done()
+
+
+def _spare_collector() -> None:
+    """What waits is long-lived and has no cycles: walking a million jobs again and again would find nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def serve(settings: Settings, *, rehearse: bool = False) -> int:

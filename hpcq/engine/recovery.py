@@ -10,6 +10,7 @@ import orjson
 import psutil
 
 from hpcq.core.events import Attached, Loaded, Orphaned, QueueChanged
+from hpcq.core.job import State
 from hpcq.engine.alarm import now
 from hpcq.engine.engine import Engine
 from hpcq.engine.lane import ATTACH_S
@@ -55,7 +56,8 @@ async def reload(engine: Engine) -> None:
     for row in active:
         attempt = engine.floor.live.get(row.job)
         if attempt is not None and attempt.attempt == row.history.attempt:
-            event = Attached(row.as_new(), attempt.slot.name, attempt.began_at, row.stop)
+            began_at = None if row.state is State.STARTING else attempt.began_at  # the runner's word is replayed
+            event = Attached(row.as_new(), attempt.slot.name, began_at, row.stop)
             gathering.add(core.handle(event, gathering.now))
         else:  # its Start was never acted on
             gathering.add(core.handle(Orphaned(row.as_new(), row.stop), gathering.now))

@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcq.config import Retention
 from hpcq.core.events import Renewed
+from hpcq.engine import pruning
+from hpcq.engine.alarm import now
 from hpcq.engine.driver import Driver
 from hpcq.engine.lane import Lane
 from hpcq.engine.spawned import spawn
@@ -18,14 +21,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("hpcq.supervision")
 HEALTH_S = 30.0
 LIFE_S = 5.0
+PRUNE_S = 3600.0
 
 
 class Supervision:
     """Periodic work beside the engine's inbox."""
 
-    def __init__(self, engine: "Engine", sign_of_life: Path) -> None:
+    def __init__(self, engine: "Engine", sign_of_life: Path, retention: Retention) -> None:
         self._engine = engine
         self._sign_of_life = sign_of_life
+        self._retention = retention
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -38,6 +43,7 @@ class Supervision:
             ),
             spawn(self._every(HEALTH_S, self._ask_all), "health"),
             spawn(self._every(LIFE_S, self._live), "sign of life"),
+            spawn(self._every(PRUNE_S, self._prune), "prune"),
         ]
 
     async def stop(self) -> None:
@@ -77,3 +83,18 @@ class Supervision:
 
     async def _live(self) -> None:
         os.utime(self._sign_of_life)
+
+    async def _prune(self) -> None:
+        await self.prune(dry_run=False)
+
+    async def prune(self, *, dry_run: bool) -> pruning.Freed:
+        """Remove what retention does not keep; `dry_run`: only say how much that is."""
+        engine = self._engine
+        return await pruning.prune(
+            engine.writer,
+            engine.around.data_dir,
+            self._retention,
+            at=now().wall,
+            busy=lambda job: engine.core.state_of(job) is not None,
+            dry_run=dry_run,
+        )

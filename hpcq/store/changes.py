@@ -34,8 +34,10 @@ _UPDATE = Many(
     error_type = CASE v.column14 WHEN '=' THEN error_type WHEN '' THEN NULL ELSE v.column14 END
     FROM (VALUES""",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    ") v WHERE jobs.job = v.column1 RETURNING job, id, number, lane",
+    ") v WHERE jobs.job = v.column1",
 )
+# What events say of a job, as one row of JSON. RETURNING would be a row, and a turn of the interpreter's lock, for each.
+_KNOWN = Many("SELECT json_group_array(json_array(job, id, number, lane)) FROM jobs WHERE job IN (", "?", ")")
 _OUTCOME = Many(
     "INSERT OR REPLACE INTO outcomes (job, result, error, usage, progress, artifacts) VALUES",
     "(?, nullif(?, x''), nullif(?, x''), nullif(?, x''), nullif(?, x''), nullif(?, x''))",
@@ -128,7 +130,9 @@ class Changes:
 
     def _write_saves(self, rows: Sequence[SaveRow]) -> dict[int, tuple[str, int, int]]:
         """Returns (id, number, lane) by job."""
-        found = {job: (id_, number, lane) for job, id_, number, lane in _UPDATE.run(self._db, [*map(_update, rows)])}
+        _UPDATE.run(self._db, [*map(_update, rows)])
+        known = _KNOWN.run(self._db, [(row.save.job,) for row in rows])
+        found = {job: (id_, number, lane) for (part,) in known for job, id_, number, lane in orjson.loads(part)}
         if missing := [row.save.job for row in rows if row.save.job not in found]:
             raise StoreRefused(f"a round saves jobs that are not in the store: {missing[:10]}")
         _OUTCOME.run(self._db, [_outcome(row) for row in rows if row.keep])

@@ -20,6 +20,7 @@ from hpcq.plugin.types import Log
 FLIGHTS = 2  # one that runs, and one for the worker to take up without waiting for us
 LARGEST_FLIGHT = 16  # small jobs in one message
 START_LIMIT_S = 30.0
+ENSURE_S = 8.0  # health has 10
 NO_STATUS = 255  # what multiprocessing says when the forkserver, which would know, is gone
 STOPPED = Outcome(error=Failure("signal", "stopped", signal=int(signal.SIGKILL)))
 
@@ -47,6 +48,7 @@ class Worker:
     process: ForkServerProcess
     cells: cells.Cells
     flights: deque[list[Entry]] = field(default_factory=deque)
+    stopped: bool = False  # killed on purpose: nobody but the stopped job is to suffer
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -80,7 +82,7 @@ class SlotPool:
             if self._waiting and self._change is None and not self._closed:
                 self._change = asyncio.create_task(self._start())
             return
-        while self._waiting and len(self._worker.flights) < FLIGHTS:
+        while self._waiting and self._worker is not None and len(self._worker.flights) < FLIGHTS:
             self._send(self._worker, self._next_flight())
 
     def take_back(self, entry: Entry) -> bool:
@@ -100,6 +102,7 @@ class SlotPool:
             return
         entry.stopped = True
         if self._worker is not None:
+            self._worker.stopped = True
             self._worker.kill()
         await asyncio.wait([entry.done])
 
@@ -114,7 +117,7 @@ class SlotPool:
         if self._worker is None and self._change is None and not self._closed:
             self._change = asyncio.create_task(self._start())
         if self._change is not None:
-            await asyncio.wait([self._change])
+            await asyncio.wait([self._change], timeout=ENSURE_S)
 
     async def close(self) -> None:
         """Kill the worker and wait until it is gone."""
@@ -201,7 +204,7 @@ class SlotPool:
         for entry in (entry for flight in dead.flights for entry in flight if not entry.done.done()):
             if entry.stopped:
                 entry.end(STOPPED)
-            elif entry.number == began:
+            elif entry.number == began and not dead.stopped:  # else it began when the stopped one had just ended
                 entry.end(_death(exit_code))
             else:
                 innocent.append(entry)
@@ -224,6 +227,8 @@ def _new_worker(context: ForkServerContext) -> Worker:
         process = cast(ForkServerProcess, next(iter(executor._processes.values())))
         ready.result(timeout=START_LIMIT_S)
     except BaseException:
+        for begun in list((executor._processes or {}).values()):
+            begun.kill()
         executor.shutdown(wait=False, cancel_futures=True)
         raise
     return Worker(executor, process, cells.Cells(array))
@@ -239,7 +244,7 @@ def _death(exit_code: int | None) -> Outcome:
     """What became of the job that ran in a worker that ended; None: its forkserver died, and nobody knows."""
     if exit_code is None:
         return Outcome(error=Failure("infra", "the forkserver was killed, and the worker with it"))
-    if exit_code is not None and exit_code < 0:
+    if exit_code < 0:
         name = signal.strsignal(-exit_code) or "unknown"
         message = f"the worker process was killed by signal {-exit_code} ({name}) while it ran this job"
         return Outcome(error=Failure("signal", message, signal=-exit_code))

@@ -5,6 +5,7 @@ The limits here guard against a slip by a factor, not by a tenth: other work on 
 
 import asyncio
 import contextlib
+import gc
 import sqlite3
 import statistics
 import time
@@ -101,7 +102,7 @@ async def test_a_bulk_of_100_000_jobs(tmp_path: Path, limit: sqlite3.Connection)
     ratios, rates = [], []
     for turn in range(3):
         round_ = bulk(1 + turn * BULK)
-        limit_s = await asyncio.to_thread(bare_bulk, limit, round_)
+        limit_s = bare_bulk(limit, round_)
         async with lag() as lags:
             began = time.perf_counter()
             committed = await writer.commit(round_)
@@ -182,6 +183,7 @@ async def test_a_million_queued_jobs_are_listed_and_loaded_quickly(tmp_path: Pat
     await reader.close()
     await writer.close()
     writer = await Writer.open(tmp_path / "hpcq.db")
+    gc.disable()  # as the server does it while it recovers: nothing that is loaded is garbage
     began, loaded, after, more = time.perf_counter(), [], 0, True
     while more:
         part = await writer.load(after)
@@ -191,6 +193,7 @@ async def test_a_million_queued_jobs_are_listed_and_loaded_quickly(tmp_path: Pat
     began = time.perf_counter()
     made = [NewJob(job, TREATMENTS[0], FRESH, None, None, (), State.QUEUED) for job in range(1_000_000)]
     limit_s = time.perf_counter() - began
+    gc.enable()
     report("load of 1,000,000", f"{took_s:.2f} s", f"making the objects {limit_s:.2f} s")
     assert sum(map(len, loaded)) == 1_000_000 - 100
     assert len(made) == 1_000_000

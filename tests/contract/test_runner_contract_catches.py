@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 from pydantic import Field
-from tests.support.cow import Cow, CowParams
 
-from hpcq.plugin import Failure, Handle, Health, Outcome, Request, Runner, SlotView
-from hpcq.plugin import testing_stage
+from hpcq.plugin import Failure, Handle, Health, Outcome, Request, Runner, SlotView, testing_stage
 from hpcq.plugin.testing import RunnerContract
+from tests.support.cow import Cow, CowParams
 
 
 class CowExam(RunnerContract):
@@ -268,7 +267,7 @@ class LeavesATemporaryFile(Cow):
 
 class LeavesAFileWhereItStands(Cow):
     async def open(self, context: Any) -> None:
-        Path("cow.log").write_text("")
+        Path("cow.log").write_text("")  # noqa: ASYNC240
 
 
 CAUGHT: list[tuple[type[Runner], Callable[..., None], str]] = [
@@ -309,7 +308,9 @@ CAUGHT: list[tuple[type[Runner], Callable[..., None], str]] = [
 
 def exam_of(bad: type[Runner]) -> CowExam:
     """The exam of a spoilt cow, with little patience."""
-    return type("Exam", (CowExam,), {"runner": bad, "grace_s": 0.1, "limit_s": 3.0})()
+    exam = CowExam()
+    exam.runner, exam.grace_s, exam.limit_s = bad, 0.1, 3.0  # type: ignore[misc]
+    return exam
 
 
 @pytest.fixture(autouse=True)
@@ -319,11 +320,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # what a bad runner leaves open
 @pytest.mark.parametrize(("bad", "check", "complaint"), CAUGHT, ids=[entry[0].__name__ for entry in CAUGHT])
-def test_a_bad_runner_is_caught(
-    tmp_path: Path, bad: type[Runner], check: Callable[..., None], complaint: str
-) -> None:
+def test_a_bad_runner_is_caught(tmp_path: Path, bad: type[Runner], check: Callable[..., None], complaint: str) -> None:
     places = [tmp_path] if "tmp_path" in inspect.signature(check).parameters else []
-    with pytest.raises(Exception) as caught:  # noqa: B017, PT011
+    with pytest.raises(Exception) as caught:  # noqa: PT011
         check(exam_of(bad), *places)
     assert complaint in f"{caught.value}"
     del caught
@@ -343,5 +342,3 @@ def test_every_check_is_known_to_be_able_to_fail() -> None:
     checks = {name for name in dir(RunnerContract) if name.startswith("test_")}
     proven = {check.__name__ for _, check, _ in CAUGHT}
     assert checks - proven == {"test_after_a_restart_the_work_is_attached_or_refused"}
-
-

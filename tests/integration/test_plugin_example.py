@@ -40,7 +40,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where it is installed; nothing is downloaded."""
     target = tmp_path_factory.mktemp("installed")
-    run(["pip", "install", "--no-deps", "--no-build-isolation", "--quiet", "--target", str(target), "."], source, target)
+    run(
+        ["pip", "install", "--no-deps", "--no-build-isolation", "--quiet", "--target", str(target), "."], source, target
+    )
     return target
 
 

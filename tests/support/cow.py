@@ -30,7 +30,7 @@ class Cow(Runner):
     def session_key(self, params: Any) -> str | None:
         return params.field if isinstance(params, CowParams) else None
 
-    async def prepare(self, slot: SlotView, request: Request) -> None:  # noqa: ARG002
+    async def prepare(self, slot: SlotView, request: Request) -> None:
         self.fields[slot.name] = await slot.spawn(["sleep", "600"])
         await asyncio.sleep(0.05)  # opening a gate takes a moment
 
@@ -48,12 +48,12 @@ class Cow(Runner):
         request.report(0, 1)
         return {"name": request.key}
 
-    async def wait(self, request: Request, handle: Handle) -> Outcome:  # noqa: ARG002
+    async def wait(self, request: Request, handle: Handle) -> Outcome:
         end = await self.work[request.key].wait()
         if end.code != 0:
             return Outcome(error=Failure("exit", "no sound", exit_code=end.code, signal=end.signal))
         (request.artifacts_dir / "milk.txt").write_text("milk")
         return Outcome(result={"sound": request.params.sound})
 
-    async def stop(self, request: Request, handle: Handle, grace_s: float) -> None:  # noqa: ARG002
+    async def stop(self, request: Request, handle: Handle, grace_s: float) -> None:
         await self.work[request.key].terminate(grace_s)

@@ -244,6 +244,17 @@ async def test_stopping_a_job_that_has_not_begun_spares_the_one_that_runs(stage:
     await line.all_behind_succeed(but=(index,))
 
 
+async def test_a_stop_that_hits_the_next_job_costs_that_one_nothing(stage: Stage) -> None:
+    line = await Line(stage, kernel("rest", seconds=0.2)).start()
+    assert isinstance(stage.runner, MatrixRunner)
+    worker = stage.runner._pool(line.requests[0].slot.name)._worker
+    assert worker is not None
+    worker.stopped = True  # as if it had begun between the decision to kill and the kill
+    worker.kill()
+    assert (await line.outcome(0)).error is None
+    await line.all_behind_succeed()
+
+
 async def test_a_job_that_has_not_begun_can_be_recalled_and_then_never_runs(stage: Stage, tmp_path: Path) -> None:
     line = Line(stage, kernel("rest", seconds=0.3))
     late = stage.request({"operation": "matmul", "size": 8})
