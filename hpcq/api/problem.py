@@ -115,7 +115,8 @@ def _of_engine(error: engine_errors.EngineError) -> Problem:
         case engine_errors.TooMany():
             return Problem(429, detail, headers={"Retry-After": "1"})
         case engine_errors.Unavailable():
-            return Problem(503, detail, headers={"Retry-After": str(round(error.retry_after_s or 5))})
+            after = {} if error.retry_after_s is None else {"Retry-After": str(round(error.retry_after_s))}
+            return Problem(503, detail, headers=after)
         case engine_errors.OutOfSpace():
             return Problem(507, detail, headers={"Retry-After": "5"})
         case engine_errors.OutcomeUnknown():

@@ -3,7 +3,7 @@
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, create_model
+from pydantic import ConfigDict
 
 from hpcq.api import schema
 from hpcq.api.table import Call, Route, json_of, reply
@@ -12,12 +12,16 @@ from hpcq.engine.schedule_spec import ScheduleSpec
 CHANGES = (400, 404, 408, 409, 413, 422, 429, 503, 507)
 
 
-# All fields of a ScheduleSpec, each of them optional: what a change may name.
-SchedulePatch: type[BaseModel] = create_model(
-    "SchedulePatch",
-    __config__=ScheduleSpec.model_config,
-    **{name: (field.annotation, None) for name, field in ScheduleSpec.model_fields.items()},  # type: ignore[call-overload]
-)
+def _all_optional(schema: dict[str, Any]) -> None:
+    schema.pop("required", None)
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class SchedulePatch(ScheduleSpec):
+    """What a change may name; absent fields stay."""
+
+    model_config = ConfigDict(json_schema_extra=_all_optional)
 
 
 async def list_schedules(call: Call[None, None]) -> web.Response:

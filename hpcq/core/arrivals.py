@@ -89,8 +89,8 @@ def decided(book: Book, decision: Decided) -> None:
 
 
 def _break(book: Book, job: int, broken: Broken) -> None:
-    text = f"it was to run on {broken.on} of job {broken.parent}, which {ENDED[broken.ended]}"
-    book.end_waiting(job, State.FAILED, "job.failed", Error(ErrorType.DEPENDENCY, text))
+    text = f"it was to run on {broken.on} of job {{job}}, which {ENDED[broken.ended]}"
+    book.end_waiting(job, State.FAILED, "job.failed", Error(ErrorType.DEPENDENCY, text, broken.parent))
 
 
 def due(book: Book) -> None:

@@ -174,4 +174,5 @@ class Error:
     """An end that the core decided, rather than the job's own outcome."""
 
     type: ErrorType
-    message: str
+    message: str  # `{job}` stands for the job `about`, whose id the store knows
+    about: int | None = None

@@ -164,7 +164,7 @@ class Admission:
                 row = self._known.jobs.get(repeats[index])
                 numbers.append(row.job if row else self._fresh.get(repeats[index], 0))
                 continue
-            row_, new = self._new(prepared, at, numbers)
+            row_, new = self._new(prepared, at, numbers, ids)
             ids.append(row_.id)
             numbers.append(row_.job)
             rows.append(row_)
@@ -186,7 +186,7 @@ class Admission:
             gathering.rest.starts.append(single)  # read back within the commit's hop
         return Submission(ids, bool(rows) or not repeats, single), events
 
-    def _new(self, prepared: Prepared, at: float, numbers: list[int]) -> tuple[NewRow, NewJob]:
+    def _new(self, prepared: Prepared, at: float, numbers: list[int], ids: list[str]) -> tuple[NewRow, NewJob]:
         job = self.numbers.next_job()
         treatment = prepared.treatment
         depends_on = tuple(self._dependency(need, numbers, treatment.org_id) for need in prepared.needs)
@@ -198,7 +198,7 @@ class Admission:
             name=prepared.name,
             runner=prepared.runner,
             treatment=treatment,
-            spec=prepared.spec,
+            spec=_with_ids(prepared, ids),
             tags=prepared.tags,
             depends_on=depends_on,
             batch_key=prepared.batch_key,
@@ -289,6 +289,17 @@ class Admission:
         if "batch_key" in given:
             changes["session_key"] = patch.batch_key
         return self._intake.shared(replace(row.treatment, **changes))
+
+
+def _with_ids(prepared: Prepared, ids: list[str]) -> bytes:
+    """The spec to keep: an earlier job of the same array is named by the id that it has got."""
+    if all(need.index is None for need in prepared.needs):
+        return prepared.spec
+    kept = orjson.loads(prepared.spec)
+    kept["depends_on"] = [
+        {"job": need.job_id if need.index is None else ids[need.index], "on": need.on.value} for need in prepared.needs
+    ]
+    return orjson.dumps(kept)
 
 
 def _digest(jobs: Iterable[Prepared]) -> bytes:

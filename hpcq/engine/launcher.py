@@ -43,18 +43,26 @@ class Child:
     """A process of a launcher. `truncated`: its output went beyond the cap; `over_memory`: it went over its limit."""
 
     def __init__(self, launcher: "Launcher", number: int) -> None:
-        loop = asyncio.get_running_loop()
         self.number = number
         self.pid = 0
         self.truncated = False
         self.over_memory = False
-        self.started: asyncio.Future[int] = loop.create_future()
-        self.ended: asyncio.Future[Exit] = loop.create_future()
+        self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._launcher = launcher
+        self._ended = asyncio.Event()  # a shielded future costs a turn of the loop more
+        self._end: Exit | LauncherDied | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Its end is known."""
+        return self._ended.is_set()
 
     async def wait(self) -> Exit:
         """Its end; after `terminate`, when its tree is gone too. Raises LauncherDied. Cancelling it stops nothing."""
-        return self.ended.result() if self.ended.done() else await asyncio.shield(self.ended)
+        await self._ended.wait()
+        if isinstance(self._end, Exit):
+            return self._end
+        raise LauncherDied(str(self._end)) from self._end
 
     async def terminate(self, grace_s: float) -> None:
         """SIGTERM to its tree now, SIGKILL after `grace_s`; returns when the tree is gone.
@@ -62,15 +70,17 @@ class Child:
         Twice: the earlier end of grace counts. After its end: nothing happens. In a launcher of one attempt its tree
         is all that lives there, unless another child of it lives too.
         """
-        if not self.ended.done():
+        if not self.ended:
             self._launcher.terminate(self, grace_s)
             with contextlib.suppress(LauncherDied):
                 await self.wait()
 
-    def fail(self, error: Exception) -> None:
-        """Nothing will be heard of it any more."""
-        fail(self.started, error)
-        fail(self.ended, error)
+    def end(self, end: Exit | LauncherDied) -> None:
+        """It has ended, or nothing will be heard of it any more."""
+        self._end = end
+        self._ended.set()
+        if isinstance(end, LauncherDied):
+            fail(self.started, end)
 
 
 class Launcher(asyncio.Protocol):
@@ -237,7 +247,7 @@ class Launcher(asyncio.Protocol):
             rest = "something below it cannot be killed: look for processes whose parent is the server"
         error = LauncherDied(f"the launcher {_describe(self._process.returncode)}; {rest}")
         for child in self._children.values():
-            child.fail(error)
+            child.end(error)
         self._children.clear()
         for answer in (self._ready, *self._answers.values()):
             fail(answer, error)
@@ -259,7 +269,7 @@ class Launcher(asyncio.Protocol):
         child = self._children.pop(message["id"])
         self._ended[child.number] = child
         self._empty = message["empty"] and not self._children
-        settle(child.ended, Exit(message["code"], message["signal"], message["max_rss_mb"], message["cpu_s"]))
+        child.end(Exit(message["code"], message["signal"], message["max_rss_mb"], message["cpu_s"]))
 
     def _on_truncated(self, message: dict[str, Any]) -> None:
         child = self._children.get(message["id"]) or self._ended.get(message["id"])

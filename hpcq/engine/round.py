@@ -23,7 +23,8 @@ def _json(value: Any) -> bytes | None:
 def error_json(save: Save, outcome: Outcome | None) -> bytes | None:
     """The job's `error`: the core's verdict, else the outcome's."""
     if save.error is not None:
-        return orjson.dumps({"type": save.error.type, "message": save.error.message, "exit_code": None, "signal": None})
+        verdict = {"type": save.error.type, "message": save.error.message, "exit_code": None, "signal": None}
+        return None if save.error.about is not None else orjson.dumps(verdict)  # the store knows the id
     if outcome is None or outcome.error is None:
         return None
     error = outcome.error

@@ -164,6 +164,7 @@ class Stage:
         self.context = StageContext(self, runner_class.settings(**settings))
         self._adapter: TypeAdapter[Any] = TypeAdapter(runner_class.params)
         self._slots: dict[str, StageSlot] = {}
+        self._requests: list[StageRequest] = []
         self._jobs = 0
         self._before: tuple[set[processes.Entry], set[str]] = (set(), set())
 
@@ -178,7 +179,9 @@ class Stage:
 
     def again(self, job: int, params: Mapping[str, Any], slot: int = 0) -> StageRequest:
         """The same attempt as the job of that number, as after a restart."""
-        return StageRequest(self, job, self._slot(slot), self._adapter.validate_python(dict(params)))
+        request = StageRequest(self, job, self._slot(slot), self._adapter.validate_python(dict(params)))
+        self._requests.append(request)
+        return request
 
     def _slot(self, number: int) -> StageSlot:
         offered = self.context.slots
@@ -266,7 +269,8 @@ class Stage:
 
     async def die(self) -> None:
         """A crash of the server: no `close`; the launchers end all that was spawned."""
-        for scope in (self.context.scope, *(slot.scope for slot in self._slots.values())):
+        slots, attempts = self._slots.values(), self._requests
+        for scope in (*(one.scope for one in attempts), *(slot.scope for slot in slots), self.context.scope):
             await scope.end()
 
     def leftovers(self) -> list[str]:
@@ -274,7 +278,9 @@ class Stage:
         entries, ports = self._before
         left = processes.descendants(os.getpid()) - entries
         found = [str(entry) for entry in left]
-        processes.kill_all(left)
+        while left:  # what is killed may just have made another
+            processes.kill_all(left)
+            left = processes.descendants(os.getpid()) - entries
         found += sorted(processes.listening() - ports)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         found += [f"asyncio task {task.get_name()} ({task.get_coro()!r:.120})" for task in tasks]

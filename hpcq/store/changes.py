@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import orjson
 
-from hpcq.core.job import FINAL, FRESH, WAITING, Error, State
+from hpcq.core.job import FINAL, FRESH, WAITING, State
 from hpcq.store.errors import StoreRefused
 from hpcq.store.interned import Interned
 from hpcq.store.journal import Journal
@@ -36,7 +36,7 @@ _UPDATE = Many(
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     ") v WHERE jobs.job = v.column1",
 )
-# What events say of a job, as one row of JSON. RETURNING would be a row, and a turn of the interpreter's lock, for each.
+# What events say of jobs, as one row of JSON: RETURNING would be a row for each, and a turn of the interpreter's lock.
 _KNOWN = Many("SELECT json_group_array(json_array(job, id, number, lane)) FROM jobs WHERE job IN (", "?", ")")
 _OUTCOME = Many(
     "INSERT OR REPLACE INTO outcomes (job, result, error, usage, progress, artifacts) VALUES",
@@ -51,15 +51,6 @@ _COUNT = "INSERT INTO counters VALUES (?, ?) ON CONFLICT (org_id) DO UPDATE SET 
 @lru_cache(1_000)
 def _tags_json(tags: tuple[tuple[str, str], ...]) -> bytearray:
     return bytearray(orjson.dumps(tags) if tags else b"")
-
-
-def _error_json(error: Error) -> bytes:
-    return orjson.dumps({"type": error.type, "message": error.message, "exit_code": None, "signal": None})
-
-
-def _with_verdict(row: SaveRow) -> SaveRow:
-    """The core's own verdict as the error, unless the outcome's says more."""
-    return row._replace(error=_error_json(row.save.error)) if row.save.error and not row.error else row
 
 
 class Changes:
@@ -82,7 +73,7 @@ class Changes:
                 place = places[id(treatment)] = self._place(new)
             state = str.__str__(save.state)
             if save.error:
-                row = _with_verdict(row)  # noqa: PLW2901
+                row = self._with_verdict(row)  # noqa: PLW2901
             if state not in _WAITING or row.keep or (save.history is not FRESH and save.history != FRESH):
                 busy.append(row)
                 state = state if state in _WAITING else "queued"
@@ -117,9 +108,21 @@ class Changes:
         for org_number in last.items():
             self._db.execute(_COUNT, org_number)
 
+    def _with_verdict(self, row: SaveRow) -> SaveRow:
+        """The core's own verdict as the error, unless the outcome's says more. `{job}` becomes the id of `about`."""
+        error = row.save.error
+        if error is None or row.error:
+            return row
+        message = error.message
+        if error.about is not None:
+            found = self._db.execute("SELECT id FROM jobs WHERE job = ?", (error.about,)).fetchone()
+            message = message.replace("{job}", found[0] if found else "that is gone")
+        verdict = {"type": error.type, "message": message, "exit_code": None, "signal": None}
+        return row._replace(error=orjson.dumps(verdict))
+
     def save(self, rows: Sequence[SaveRow]) -> list[EventRow]:
         """Saves of jobs that are there, and their events, in the order of the rows."""
-        rows = [_with_verdict(row) for row in rows]
+        rows = [self._with_verdict(row) for row in rows]
         found = self._write_saves(rows)
         events: list[EventRow] = []
         for row in rows:

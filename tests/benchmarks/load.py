@@ -11,7 +11,9 @@ import time
 from urllib.parse import urlsplit
 
 
-async def _client(host: str, port: int, request: bytes, left: list[int], took: list[float], seen: dict[str, int]) -> None:
+async def _client(
+    host: str, port: int, request: bytes, left: list[int], took: list[float], seen: dict[str, int]
+) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     while left[0] > 0:
         left[0] -= 1

@@ -309,7 +309,7 @@ CAUGHT: list[tuple[type[Runner], Callable[..., None], str]] = [
 def exam_of(bad: type[Runner]) -> CowExam:
     """The exam of a spoilt cow, with little patience."""
     exam = CowExam()
-    exam.runner, exam.grace_s, exam.limit_s = bad, 0.1, 3.0  # type: ignore[misc]
+    exam.runner, exam.grace_s, exam.limit_s = bad, 0.1, 3.0  # type: ignore[misc, assignment]
     return exam
 
 

@@ -76,9 +76,7 @@ def test_a_job_that_has_not_begun_has_no_output_yet(server: ServerProcess) -> No
     assert server.request("GET", f"/v1/jobs/{job['id']}/output?follow=1").body == b""
 
 
-def test_followed_output_comes_while_it_is_written_and_ends_with_the_job(
-    server: ServerProcess, tmp_path: Path
-) -> None:
+def test_followed_output_comes_while_it_is_written_and_ends_with_the_job(server: ServerProcess, tmp_path: Path) -> None:
     flag = tmp_path / "go"
     script = f"echo one; while [ ! -e {flag} ]; do sleep 0.02; done; echo two"
     job = server.submit("local", {"command": script})

@@ -13,8 +13,9 @@ import pytest
 
 from hpcq.engine.launcher import Child, Launcher, LauncherDied
 from hpcq.engine.orphans import reap_orphans
-from tests.support.processes import children_of, is_alive, marked, marker
-from tests.support.wait import wait_until
+from hpcq.engine.process_table import strike
+from tests.support.processes import children_of, is_alive, marked, marker, stat_fields
+from tests.support.wait import wait_until, wait_until_blocking
 
 PATH = os.environ["PATH"]
 LONG_S = 30.0  # a grace that no test waits for
@@ -69,7 +70,7 @@ async def test_a_grandchild_gets_the_grace_although_its_leader_ends_at_once(laun
     await said(tmp_path, "saving")
     await wait_until(lambda: not is_alive(child.pid))
     assert not ending.done()
-    assert not child.ended.done()
+    assert not child.ended
     (tmp_path / "saved").touch()
     await ending
     await said(tmp_path, "saved")
@@ -111,7 +112,7 @@ async def test_of_two_children_only_the_terminated_one_ends(launcher: Launcher, 
     one, other = await start(launcher, tmp_path, "sleep 60 & wait"), await start(launcher, tmp_path, "sleep 60 & wait")
     await one.terminate(LONG_S)
     assert is_alive(other.pid)
-    assert not other.ended.done()
+    assert not other.ended
 
 
 async def test_in_a_shared_scope_terminate_spares_what_others_have_left(shared: Launcher, tmp_path: Path) -> None:
@@ -228,16 +229,34 @@ async def test_end_of_a_dying_launcher_returns_only_when_all_below_is_dead(
 
 
 async def test_a_thread_that_outlives_its_main_thread_is_no_zombie_and_dies_too(
-    launcher: Launcher, tmp_path: Path
+    shared: Launcher, tmp_path: Path
 ) -> None:
-    code = (
-        "import ctypes, sys, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
-        "print('up', flush=True); ctypes.CDLL(None).pthread_exit(None)"
+    (tmp_path / "leave.py").write_text(
+        "import ctypes, os, signal, threading, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "threading.Thread(target=time.sleep, args=(60,)).start(); "
+        "print(os.getpid(), flush=True); ctypes.CDLL(None).pthread_exit(None)"
     )
-    (tmp_path / "leave.py").write_text(code)
-    mark = marker()
-    child = await start(launcher, tmp_path, f"(setsid {sys.executable} -S leave.py {mark} &); exec sleep 60")
-    await said(tmp_path, "up")
-    await launcher.end()
-    assert (await child.wait()).signal == signal.SIGKILL
-    assert not children_of(launcher.pid)
+    child = await start(shared, tmp_path, f"{sys.executable} -S leave.py & wait")
+    await said(tmp_path, "\n")
+    pid = int((tmp_path / "output").read_text())
+    await wait_until(lambda: stat_fields(pid)[0] == "Z")
+    await child.terminate(0.1)
+    assert not stat_fields(pid)
+
+
+async def test_a_strike_stops_all_before_it_kills_any() -> None:
+    """Else what is killed last sees the others die, and can start new ones."""
+    prey = subprocess.Popen(["sleep", "60"])  # noqa: ASYNC220
+    seen: list[str] = []
+
+    def look() -> list[int]:
+        seen.append(stat_fields(prey.pid)[0])
+        return [prey.pid]
+
+    def settle() -> None:
+        wait_until_blocking(lambda: stat_fields(prey.pid)[0] in "TZ")
+
+    strike(look, settle)
+    assert seen[0] in "RSD"
+    assert seen[1:] == ["T"]
+    assert prey.wait() == -signal.SIGKILL

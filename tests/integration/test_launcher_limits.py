@@ -45,6 +45,15 @@ async def test_an_output_beyond_its_cap_is_cut_back_at_the_end(launcher: Launche
     assert size(tmp_path) == CAP
 
 
+async def test_it_is_cut_back_before_the_end_is_told_also_when_something_is_left(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    child = await writer(launcher, tmp_path, f"sleep 60 & head -c {2 * CAP} /dev/zero")
+    await child.wait()
+    assert child.truncated
+    assert size(tmp_path) == CAP
+
+
 async def test_an_endless_output_is_cut_back_while_it_is_written(launcher: Launcher, tmp_path: Path) -> None:
     child = await writer(launcher, tmp_path, f"while :; do head -c {CAP} /dev/zero; sleep 0.01; done")
     await wait_until(lambda: child.truncated)

@@ -51,7 +51,7 @@ def test_the_end_of_a_job_decides_its_dependents(which: On, state: State, runs: 
             error = world.saved[job].error
             assert error is not None
             assert error.type is ErrorType.DEPENDENCY
-            assert f"job {parent}" in error.message
+            assert (error.about, "{job}" in error.message) == (parent, True)
             assert world.events[job] == ["job.submitted", "job.failed"]
             assert world.attempt(job) == 0
     else:
