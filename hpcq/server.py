@@ -129,9 +129,9 @@ class Server:
         engine.schedules = Schedules(engine)
         await engine.schedules.start()
         stack.push_async_callback(engine.schedules.stop)
-        self._supervision = Supervision(engine, self._folder.lock_file, self.settings.retention)
-        self._supervision.start()
-        stack.push_async_callback(self._supervision.stop)
+        engine.supervision = Supervision(engine, self._folder.lock_file, self.settings.retention)
+        self.engine.supervision.start()
+        stack.push_async_callback(self.engine.supervision.stop)
         await self._listen()
         self._warn()
 
@@ -195,7 +195,7 @@ class Server:
         for attempt in list(engine.floor.live.values()):
             engine.post(StopRequested(attempt.job, attempt.attempt, StopReason.DRAIN))
         await self._until_idle(REQUEUE_S, at_once)
-        await self._supervision.stop()
+        await self.engine.supervision.stop()
         await engine.stop()
         if not engine.floor.live:
             await engine.writer.meta_put(running="no")

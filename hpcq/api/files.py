@@ -88,7 +88,7 @@ async def _followed(call: Call[OutputQuery, None], row: JobRow, number: int) -> 
         if over:
             number, offset = number + 1, 0
         else:
-            await call.engine.wait_final([row.id], LOOK_S)
+            await call.engine.watchers.wait_final([row.id], LOOK_S)
         row = await find(call)
 
 

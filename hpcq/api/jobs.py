@@ -46,7 +46,7 @@ async def _submit_one(call: Call[WaitQuery, None], raw: Any) -> web.Response:
     done = await engine.submit(prepared, org=org, key=_key(call.request))
     job_id = done.ids[0]
     if call.query.wait:
-        await engine.wait_final([job_id], call.query.wait)
+        await engine.watchers.wait_final([job_id], call.query.wait)
     fresh = None if call.query.wait else done.row  # no need to read what has just been written
     shown = jobview.job(fresh) if fresh else await _show(call, job_id)
     return reply(shown, 201 if done.created else 200, {"Location": f"/v1/jobs/{job_id}"})
@@ -59,7 +59,7 @@ async def _submit_many(call: Call[WaitQuery, None], body: AsyncIterator[bytes], 
     prepared = await engine.intake.accept(raws, org=org, bulk=True)
     done = await engine.submit(prepared, org=org, key=key, bulk=True)
     if call.query.wait:
-        await engine.wait_final(done.ids, call.query.wait)
+        await engine.watchers.wait_final(done.ids, call.query.wait)
     return reply({"count": len(done.ids), "ids": done.ids}, 201 if done.created else 200)
 
 
@@ -81,7 +81,7 @@ async def show(call: Call[WaitQuery, None]) -> web.Response:
     """The job; with `wait` once it is final, or when the time is over."""
     shown = await _show(call, call.id)
     if call.query.wait and not shown["finished_at"]:
-        await call.engine.wait_final([call.id], call.query.wait)
+        await call.engine.watchers.wait_final([call.id], call.query.wait)
         shown = await _show(call, call.id)
     return reply(shown)
 

@@ -46,7 +46,7 @@ async def _some_final(call: Call[SummaryQuery, None], found: Filter, timeout_s: 
     states = tuple(state for state in UNFINISHED if state in (found.states or UNFINISHED))
     query = call.query.model_copy(update={"state": states})
     rows, _ = await call.engine.reader.jobs(call.caller.org, query.filter(), SLICE, None, True)
-    await call.engine.wait_final([row.id for row in rows], timeout_s)
+    await call.engine.watchers.wait_final([row.id for row in rows], timeout_s)
 
 
 def _all_final(counts: dict[str, int]) -> bool:

@@ -263,6 +263,16 @@ class Stats(Answer):
     """Figures of the whole server."""
 
 
+class Freed(Answer):
+    """What retention removed, or would remove."""
+
+    jobs: int
+    events: int
+    keys: int
+    folders: int
+    bytes: int
+
+
 class Nothing(BaseModel):
     """A body without fields."""
 

@@ -1,12 +1,21 @@
 """The server itself: root, health, runners, figures."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from aiohttp import web
+from pydantic import Field
 
 from hpcq.api import schema
 from hpcq.api.caller import CALLER
 from hpcq.api.table import Call, Route, reply
+from hpcq.engine.spec import Model
+
+
+class PruneSpec(Model):
+    """How to prune."""
+
+    dry_run: Annotated[bool, Field(strict=True)] = False
 
 
 async def root(call: Call[None, None]) -> web.Response:
@@ -34,7 +43,23 @@ async def stats(call: Call[None, None]) -> web.Response:
     return reply(await call.engine.views.stats())
 
 
+async def prune(call: Call[None, PruneSpec]) -> web.Response:
+    """Remove what retention does not keep, now; `dry_run`: only say how much that would be."""
+    freed = await call.engine.supervision.prune(dry_run=call.body.dry_run)
+    return reply(asdict(freed))
+
+
 ROUTES = (
+    Route(
+        "POST",
+        "/v1/prune",
+        prune,
+        "Remove what retention does not keep",
+        returns=schema.Freed,
+        body=PruneSpec,
+        body_optional=True,
+        errors=(400, 408, 413, 422, 503, 507),
+    ),
     Route(
         "GET", "/", root, "Whether the API is ready", returns=schema.Root, also=((302, "a browser is led to /docs"),)
     ),

@@ -26,6 +26,7 @@ PLACES = {
     "stats": Place("hpcq.cli.runners:stats", "Show figures about the server."),
     "doctor": Place("hpcq.cli.doctor:doctor", "Say what is missing, and what mends it."),
     "backup": Place("hpcq.cli.backup:backup", "Copy the store to a file, also while the server runs."),
+    "prune": Place("hpcq.cli.prune:prune", "Remove what retention does not keep."),
     "config": Place("hpcq.cli.config:config", "Show or check the configuration."),
     "completion": Place("hpcq.cli.completion:completion", "Print the completion script of a shell."),
 }

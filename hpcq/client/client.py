@@ -275,6 +275,10 @@ class Client:
         """Figures about the server's work."""
         return _dict(await self._get("/v1/stats"))
 
+    async def prune(self, *, dry_run: bool) -> dict[str, Any]:
+        """Remove what the server's retention does not keep; `dry_run`: only say how much that is."""
+        return _dict(await self._transport.request("POST", "/v1/prune", body=_dump({"dry_run": dry_run})))
+
     async def health(self) -> dict[str, Any]:
         """Its parts and whether they work; also of a server that takes no jobs just now."""
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import orjson
 
 from hpcq.core.effects import Start
 from hpcq.core.events import QueueChanged, Ticked
-from hpcq.core.job import FINAL, Moment, State, Treatment
+from hpcq.core.job import Moment, State, Treatment
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import errors
 from hpcq.engine.admission import Admission, Numbers, Submission, lookup
@@ -38,6 +38,7 @@ from hpcq.engine.messages import (
 from hpcq.engine.round import Gathering
 from hpcq.engine.spawned import spawn
 from hpcq.engine.spec import JobPatch
+from hpcq.engine.watchers import Watchers
 from hpcq.store.errors import StoreBroken, StoreFull
 from hpcq.store.reader import Reader
 from hpcq.store.rows import Committed, EventRow, QueueRow
@@ -45,6 +46,7 @@ from hpcq.store.writer import Writer
 
 if TYPE_CHECKING:
     from hpcq.engine.schedules import Schedules
+    from hpcq.engine.supervision import Supervision
     from hpcq.engine.views import Views
 
 log = logging.getLogger("hpcq.engine")
@@ -65,7 +67,8 @@ class Parts:
 class Engine:
     """Everything between the API and the parts that decide, keep and run."""
 
-    views: "Views"  # set by the composition root, as is what follows
+    supervision: "Supervision"  # set by the composition root, as is what follows
+    views: "Views"
     schedules: "Schedules"
 
     def __init__(
@@ -83,6 +86,7 @@ class Engine:
         self.reader = parts.reader
         self._reload = reload
         self.hub = EventHub()
+        self.watchers = Watchers(parts.reader)
         self.intake = Intake(lanes, lambda: now().wall)
         self.floor = Floor(lanes, parts.around, parts.writer, parts.reader, self.post)
         self.floor.on_progress = self._progressed
@@ -97,7 +101,6 @@ class Engine:
         self._ready = asyncio.Event()
         self._round_done = asyncio.Event()
         self._alarm = Alarm(lambda: self.post(Ticked()))
-        self._watchers: dict[str, set[asyncio.Future[None]]] = {}
         self._told: dict[int, float] = {}  # job -> when its progress was last published
         self._consumer: asyncio.Task[None] | None = None
 
@@ -268,12 +271,7 @@ class Engine:
 
     def _publish(self, events: Sequence[EventRow]) -> None:
         self.hub.publish(events)
-        if self._watchers:
-            for event in events:
-                if event.state in FINAL and event.job_id in self._watchers:
-                    for waiter in self._watchers.pop(event.job_id):
-                        if not waiter.done():
-                            waiter.set_result(None)
+        self.watchers.tell(events)
 
     async def _out_of_space(
         self, full: StoreFull, messages: Sequence[Message], replies: list[tuple[Reply, Any]]
@@ -328,28 +326,6 @@ class Engine:
         if name not in self.lanes:
             raise errors.NotFound(f"there is no queue {name}; there are {', '.join(sorted(self.lanes))}")
         await self._ask(lambda reply: ChangeQueue(name, paused, slots, "paused by request" if paused else "", reply))
-
-    async def wait_final(self, job_ids: Collection[str], timeout_s: float) -> bool:
-        """Wait until all are final, at most so long; whether they are. Unknown ids count as final."""
-        waits: dict[str, asyncio.Future[None]] = {}
-        for job_id in job_ids:
-            waits[job_id] = asyncio.get_running_loop().create_future()
-            self._watchers.setdefault(job_id, set()).add(waits[job_id])
-        try:
-            for job_id, waiter in waits.items():  # it may have ended before we watched
-                row = await self.reader.job(None, job_id)
-                if (row is None or row.state in FINAL) and not waiter.done():
-                    waiter.set_result(None)
-            if waits:
-                await asyncio.wait(waits.values(), timeout=timeout_s)
-            return all(waiter.done() for waiter in waits.values())
-        finally:
-            for job_id, waiter in waits.items():
-                watching = self._watchers.get(job_id)
-                if watching is not None:
-                    watching.discard(waiter)
-                    if not watching:
-                        del self._watchers[job_id]
 
     # Progress: live only.
 

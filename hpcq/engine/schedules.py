@@ -138,7 +138,7 @@ class Schedules:
 
     async def _busy(self, id_: str) -> bool:
         last = self._last.get(id_)
-        return bool(last) and not await self._engine.wait_final(last or (), 0.0)
+        return bool(last) and not await self._engine.watchers.wait_final(last or (), 0.0)
 
     def _run_of(self, row: ScheduleRow, decision: Decision, at: float) -> ScheduleRun | None:
         """A run to be recorded. It keeps the ids of the last firing, however old: they must be known at a start."""
@@ -206,7 +206,7 @@ class Schedules:
     def _watch(self, id_: str) -> None:
         """Ring when the jobs of the last run are final."""
         if id_ not in self._watching:
-            watching = spawn(self._engine.wait_final(self._last[id_], WATCH_S), f"schedule {id_}")
+            watching = spawn(self._engine.watchers.wait_final(self._last[id_], WATCH_S), f"schedule {id_}")
             self._watching[id_] = watching
             watching.add_done_callback(lambda _: self._watched(id_))
 

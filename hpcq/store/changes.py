@@ -73,7 +73,7 @@ class Changes:
                 place = places[id(treatment)] = self._place(new)
             state = str.__str__(save.state)
             if save.error:
-                row = self._with_verdict(row)  # noqa: PLW2901
+                row = self._with_verdict(row, pairs)  # noqa: PLW2901
             if state not in _WAITING or row.keep or (save.history is not FRESH and save.history != FRESH):
                 busy.append(row)
                 state = state if state in _WAITING else "queued"
@@ -108,17 +108,26 @@ class Changes:
         for org_number in last.items():
             self._db.execute(_COUNT, org_number)
 
-    def _with_verdict(self, row: SaveRow) -> SaveRow:
-        """The core's own verdict as the error, unless the outcome's says more. `{job}` becomes the id of `about`."""
+    def _with_verdict(self, row: SaveRow, fresh: Sequence[tuple[NewRow, SaveRow]] = ()) -> SaveRow:
+        """The core's own verdict as the error, unless the outcome's says more. `{job}` becomes the id of `about`.
+
+        `fresh`: jobs that are only being inserted.
+        """
         error = row.save.error
         if error is None or row.error:
             return row
         message = error.message
         if error.about is not None:
-            found = self._db.execute("SELECT id FROM jobs WHERE job = ?", (error.about,)).fetchone()
-            message = message.replace("{job}", found[0] if found else "that is gone")
+            message = message.replace("{job}", self._id_of(error.about, fresh))
         verdict = {"type": error.type, "message": message, "exit_code": None, "signal": None}
         return row._replace(error=orjson.dumps(verdict))
+
+    def _id_of(self, job: int, fresh: Sequence[tuple[NewRow, SaveRow]]) -> str:
+        for new, _ in fresh:
+            if new.job == job:
+                return new.id
+        found = self._db.execute("SELECT id FROM jobs WHERE job = ?", (job,)).fetchone()
+        return str(found[0]) if found else "that is gone"
 
     def save(self, rows: Sequence[SaveRow]) -> list[EventRow]:
         """Saves of jobs that are there, and their events, in the order of the rows."""

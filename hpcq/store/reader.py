@@ -145,8 +145,9 @@ class Reader:
             WITH mine AS (
                 SELECT j.id, j.submitted_seq FROM jobs j JOIN lanes l ON l.lane = j.lane WHERE j.id = ?2 AND {_ORG}
             )
-            SELECT {_EVENT_COLUMNS} FROM events WHERE seq = (SELECT submitted_seq FROM mine)
-            UNION ALL
+            SELECT {_EVENT_COLUMNS} FROM events
+            WHERE seq = (SELECT submitted_seq FROM mine) AND job_id = (SELECT id FROM mine)
+            UNION
             SELECT {_EVENT_COLUMNS} FROM events
             WHERE job_id = (SELECT id FROM mine) AND type <> 'job.submitted' AND job_id IS NOT NULL
             ORDER BY seq

@@ -15,9 +15,8 @@ import pytest
 from hpcq.store import schema
 from hpcq.store.datafolder import DataFolder
 from hpcq.store.errors import StoreLocked, StoreTooNew
-from hpcq.store.reader import Reader
 from hpcq.store.writer import Writer
-from tests.support.storerows import job_id, jobs_with
+from tests.support.storerows import job_id, jobs_with, reading, writing
 from tests.support.wait import wait_until
 
 
@@ -41,17 +40,15 @@ async def test_the_writer_is_durable_and_alone_in_moving_the_log(tmp_path: Path)
 
 
 async def test_readers_cannot_write(tmp_path: Path) -> None:
-    writer = await Writer.open(tmp_path / "hpcq.db")
-    await writer.commit(jobs_with([1]))
-    reader = await Reader.open(tmp_path / "hpcq.db")
-    for statement in ("DELETE FROM jobs", "CREATE TABLE x (y)", "PRAGMA user_version = 7"):
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            await reader._rows(statement)
-    with pytest.raises(sqlite3.OperationalError):
-        await reader._rows("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert await reader.job(None, job_id(1)) is not None
-    await reader.close()
-    await writer.close()
+    path = tmp_path / "hpcq.db"
+    async with writing(path) as writer, reading(path) as reader:
+        await writer.commit(jobs_with([1]))
+        for statement in ("DELETE FROM jobs", "CREATE TABLE x (y)", "PRAGMA user_version = 7"):
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                await reader._rows(statement)
+        with pytest.raises(sqlite3.OperationalError):
+            await reader._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert await reader.job(None, job_id(1)) is not None
 
 
 async def test_files_and_folder_are_the_owners_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hpcq.core.job import History, State
 from hpcq.store.prune import START, Pruned, Retention, forget_treatments
 from hpcq.store.rows import AttemptRow, KeyRow, Lookup, Round
 from hpcq.store.writer import Writer
-from tests.support.storerows import NOW, ended, job_id, jobs_with, needs, new, saved, submitted
+from tests.support.storerows import NOW, ended, job_id, jobs_with, needs, new, saved, submitted, writing
 
 LATER = NOW + 1000
 KEEP_ALL = Retention(jobs_before=0, artifacts_before=0, keys_before=0, events=1_000_000)
@@ -20,9 +20,8 @@ OLD_JOBS = Retention(jobs_before=LATER, artifacts_before=0, keys_before=0, event
 
 @pytest.fixture
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
-    writer = await Writer.open(tmp_path / "hpcq.db")
-    yield writer
-    await writer.close()
+    async with writing(tmp_path / "hpcq.db") as writer:
+        yield writer
 
 
 def count(tmp_path: Path, table: str) -> int:
@@ -72,16 +71,14 @@ async def test_a_job_with_unfinished_dependents_stays_until_they_have_ended(writ
 
 
 async def test_the_newest_job_stays_so_that_no_number_is_given_twice(tmp_path: Path) -> None:
-    writer = await Writer.open(tmp_path / "hpcq.db")
-    await writer.commit(jobs_with([1, 2]))
-    await writer.commit(Round(NOW, saves=[ended(1), ended(2)]))
-    assert ids(await whole_pass(writer, OLD_JOBS)) == [job_id(1)]
-    await whole_pass(writer, Retention(LATER, LATER, LATER, events=0))
-    await writer.close()
-    writer = await Writer.open(tmp_path / "hpcq.db")
-    counters = await writer.counters()
+    async with writing(tmp_path / "hpcq.db") as writer:
+        await writer.commit(jobs_with([1, 2]))
+        await writer.commit(Round(NOW, saves=[ended(1), ended(2)]))
+        assert ids(await whole_pass(writer, OLD_JOBS)) == [job_id(1)]
+        await whole_pass(writer, Retention(LATER, LATER, LATER, events=0))
+    async with writing(tmp_path / "hpcq.db") as writer:
+        counters = await writer.counters()
     assert (counters.job, counters.numbers, counters.seq) == (2, {"default": 2}, 6)
-    await writer.close()
 
 
 async def test_a_pass_takes_at_most_500_jobs_a_round(writer: Writer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hpcq.store.filter import Filter
 from hpcq.store.reader import Reader
 from hpcq.store.rows import AttemptRow, EditRow, EventRow, JobRow, Round, ScheduleRow, ScheduleRun
 from hpcq.store.writer import Writer
-from tests.support.storerows import NOW, ended, job_id, jobs_with, new, saved, submitted
+from tests.support.storerows import NOW, ended, job_id, jobs_with, new, reading, saved, submitted, writing
 
 
 @dataclass
@@ -32,11 +32,9 @@ class Store:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    writer = await Writer.open(tmp_path / "hpcq.db")
-    reader = await Reader.open(tmp_path / "hpcq.db")
-    yield Store(writer, reader)
-    await reader.close()
-    await writer.close()
+    path = tmp_path / "hpcq.db"
+    async with writing(path) as writer, reading(path) as reader:
+        yield Store(writer, reader)
 
 
 def schedule(id_: str, org_id: str) -> ScheduleRow:

@@ -14,19 +14,17 @@ import pytest
 
 from hpcq.core.job import State
 from hpcq.store.errors import StoreBroken, StoreFull
-from hpcq.store.reader import Reader
 from hpcq.store.rows import Lookup, Round
 from hpcq.store.writer import Writer
-from tests.support.storerows import NOW, ended, job_id, jobs_with, saved
+from tests.support.storerows import NOW, ended, job_id, jobs_with, reading, saved, writing
 
 FILL = b"x" * 60_000
 
 
 @pytest.fixture
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
-    writer = await Writer.open(tmp_path / "hpcq.db")
-    yield writer
-    await writer.close()
+    async with writing(tmp_path / "hpcq.db") as writer:
+        yield writer
 
 
 @pytest.fixture
@@ -70,21 +68,18 @@ async def test_a_full_disk_is_a_definite_no_and_submits_work_again_when_there_is
     path = small_disk / "hpcq.db"
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (2 << 20))
-    writer = await Writer.open(path)
-    reader = await Reader.open(path)
-    accepted = await fill(writer)
-    assert accepted > 0
-    with pytest.raises(StoreFull):
+    async with writing(path) as writer, reading(path) as reader:
+        accepted = await fill(writer)
+        assert accepted > 0
+        with pytest.raises(StoreFull):
+            await writer.probe()
+        assert (await writer.counters()).job == accepted
+        assert await reader.job(None, job_id(accepted)) is not None
+        assert await reader.job(None, job_id(accepted + 1)) is None
+        ballast.unlink()
         await writer.probe()
-    assert (await writer.counters()).job == accepted
-    assert await reader.job(None, job_id(accepted)) is not None
-    assert await reader.job(None, job_id(accepted + 1)) is None
-    ballast.unlink()
-    await writer.probe()
-    committed = await writer.commit(jobs_with([accepted + 1]))
-    assert [event.seq for event in committed.events] == [accepted + 1]
-    await reader.close()
-    await writer.close()
+        committed = await writer.commit(jobs_with([accepted + 1]))
+        assert [event.seq for event in committed.events] == [accepted + 1]
     await check_whole(path, accepted + 1)
 
 
@@ -115,18 +110,16 @@ def file_size_limit(bytes_: int) -> Iterator[None]:
 
 async def test_an_error_of_commit_itself_is_unknown_and_nothing_is_done_any_more(tmp_path: Path) -> None:
     path = tmp_path / "hpcq.db"
-    writer = await Writer.open(path)
-    await writer.commit(jobs_with([1]))
     log = path.with_name("hpcq.db-wal")
-    with file_size_limit(log.stat().st_size + 4096), pytest.raises(StoreBroken, match="COMMIT failed"):
-        await writer.commit(jobs_with(range(2, 100)))
-    for call in (writer.commit(jobs_with([200])), writer.counters(), writer.resolve(Lookup())):
-        with pytest.raises(StoreBroken):
-            await call
-    await writer.close()
-    again = await Writer.open(path)
-    assert (await again.counters()).job in (1, 99)  # all of it or nothing of it
-    await again.close()
+    async with writing(path) as writer:
+        await writer.commit(jobs_with([1]))
+        with file_size_limit(log.stat().st_size + 4096), pytest.raises(StoreBroken, match="COMMIT failed"):
+            await writer.commit(jobs_with(range(2, 100)))
+        for call in (writer.commit(jobs_with([200])), writer.counters(), writer.resolve(Lookup())):
+            with pytest.raises(StoreBroken):
+                await call
+    async with writing(path) as writer:
+        assert (await writer.counters()).job in (1, 99)  # all of it or nothing of it
 
 
 async def test_somebody_else_who_holds_the_file_is_a_definite_no(writer: Writer, tmp_path: Path) -> None:
@@ -142,9 +135,8 @@ async def test_somebody_else_who_holds_the_file_is_a_definite_no(writer: Writer,
 
 async def test_a_damaged_file_is_broken_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "hpcq.db"
-    writer = await Writer.open(path)
-    await writer.commit(jobs_with(range(1, 2000)))
-    await writer.close()
+    async with writing(path) as writer:
+        await writer.commit(jobs_with(range(1, 2000)))
     with path.open("r+b") as file:
         for page in range(3, path.stat().st_size // 4096):
             file.seek(page * 4096)
@@ -154,11 +146,8 @@ async def test_a_damaged_file_is_broken_and_says_so(tmp_path: Path) -> None:
 
 
 async def use(path: Path) -> None:
-    writer = await Writer.open(path)
-    try:
+    async with writing(path) as writer:
         await writer.commit(Round(NOW, saves=[saved(1, State.QUEUED)]))
-    finally:
-        await writer.close()
 
 
 WRITE_FOR_EVER = """

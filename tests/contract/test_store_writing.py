@@ -13,7 +13,7 @@ from hpcq.core.job import Error as Verdict
 from hpcq.store.errors import StoreRefused
 from hpcq.store.rows import AttemptRow, EditRow, EventRow, KeyRow, Lookup, QueueRow, Round, ScheduleRow, ScheduleRun
 from hpcq.store.writer import Writer
-from tests.support.storerows import NOW, SPEC, ended, job_id, jobs_with, needs, new, saved, submitted
+from tests.support.storerows import NOW, SPEC, ended, job_id, jobs_with, needs, new, saved, submitted, writing
 
 
 @pytest.fixture
@@ -21,18 +21,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "hpcq.db"
 
 
-@contextlib.asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Writer]:
-    writer = await Writer.open(path)
-    try:
-        yield writer
-    finally:
-        await writer.close()
-
-
 @pytest.fixture
 async def writer(path: Path) -> AsyncIterator[Writer]:
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         yield writer
 
 
@@ -46,9 +37,9 @@ async def test_a_job_is_read_back_as_it_was_inserted_after_the_file_was_closed_a
         1, name="build", tags=(("sweep", "a"),), batch_key="key", run_at=NOW + 60, expires_at=NOW + 600, priority=10,
         resources=(("cpus", 2.0),), requires=(("os", "14"),), timeout_s=30.0, session_key="key", org_id="qualgent",
     )  # fmt: skip
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         await writer.commit(Round(NOW, inserts=[(row, saved(1, State.DELAYED, "job.submitted", due=NOW + 60))]))
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         found = (await writer.resolve(Lookup(ids=(row.id,)))).jobs[row.id]
     assert (found.job, found.id, found.org_id, found.number) == (1, job_id(1), "qualgent", 1)
     assert (found.name, found.batch_key, found.spec, found.runner) == ("build", "key", SPEC, "shell")
@@ -114,6 +105,16 @@ async def test_the_verdict_of_the_core_becomes_the_error(writer: Writer) -> None
     ]
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_verdict_names_the_job_it_is_about_by_its_public_id(writer: Writer, together: bool) -> None:
+    verdict = Verdict(ErrorType.DEPENDENCY, "job {job} failed", about=1)
+    first = (new(1), saved(1, State.FAILED, "job.submitted", "job.failed", verdict=Verdict(ErrorType.EXPIRED, "late")))
+    second = (new(2), saved(2, State.FAILED, "job.submitted", "job.failed", verdict=verdict))
+    for inserts in [[first, second]] if together else [[first], [second]]:
+        committed = await writer.commit(Round(NOW, inserts=inserts, starts=[inserts[-1][0].job]))
+    assert f"job {job_id(1)} failed".encode() in (committed.started[2].error or b"")
+
+
 async def test_a_stop_and_its_reason_are_kept(writer: Writer) -> None:
     await writer.commit(jobs_with([1]))
     stopping = saved(1, State.CANCELLING, attempt=1, slot="s", stop=StopReason.TIMEOUT)
@@ -131,7 +132,7 @@ async def test_events_carry_what_a_listener_must_know(writer: Writer) -> None:
 
 
 async def test_seq_has_no_holes_also_after_a_refused_round(path: Path) -> None:
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         await writer.commit(jobs_with(range(1, 701)))  # more than one slice
         await writer.commit(Round(NOW, saves=[ended(1)]))
         with pytest.raises(StoreRefused):
@@ -141,7 +142,7 @@ async def test_seq_has_no_holes_also_after_a_refused_round(path: Path) -> None:
         with pytest.raises(StoreRefused):
             await writer.commit(jobs_with([702, 703, 5]))  # 5 is there already
         await writer.commit(Round(NOW, notes=[EventRow(0, NOW, "queue.changed", queue="local", detail=b"{}")]))
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         committed = await writer.commit(jobs_with([701]))
         assert [event.seq for event in committed.events] == [704]
     assert raw(path, "SELECT count(*), min(seq), max(seq) FROM events") == [(704, 1, 704)]
@@ -205,7 +206,7 @@ async def test_an_edit_changes_treatment_spec_tags_and_times(writer: Writer) -> 
 
 
 async def test_keys_queues_runner_state_and_facts_are_kept(path: Path) -> None:
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         keys = [KeyRow("a", "k", b"sha", b'["x"]', NOW), KeyRow("b", "k", b"other", b"[]", NOW)]
         queues = [QueueRow("local", True, "by hand", 3), QueueRow("compute", None, "", None)]
         await writer.commit(Round(NOW, keys=keys, queues=queues))
@@ -214,7 +215,7 @@ async def test_keys_queues_runner_state_and_facts_are_kept(path: Path) -> None:
         await writer.state_put("local", "gone", b"1")
         await writer.state_put("local", "gone", None)
         await writer.meta_put(server_id="abc", running="yes")
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         wanted = (("a", "k"), ("b", "k"), ("c", "k"))
         assert (await writer.resolve(Lookup(keys=wanted))).keys == {("a", "k"): keys[0], ("b", "k"): keys[1]}
         assert await writer.queue_rows() == [QueueRow("compute", None, "", None), QueueRow("local", False, "", None)]
@@ -251,7 +252,7 @@ async def test_a_cancelled_caller_does_not_stop_its_round(writer: Writer) -> Non
 
 
 async def test_unfinished_jobs_are_loaded_in_order_with_what_the_core_needs(path: Path) -> None:
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         rows = [new(1), new(2, priority=5), new(3, run_at=NOW + 9), new(4), new(5), new(6), new(7), new(8)]
         rows[6] = rows[6]._replace(depends_on=(Dependency(1, On.ANY), Dependency(2)))
         await writer.commit(submitted(*rows))
@@ -261,7 +262,7 @@ async def test_unfinished_jobs_are_loaded_in_order_with_what_the_core_needs(path
         ]
         retried = saved(5, State.DELAYED, attempt=1, due=NOW + 3, history=History(1, retries_used=1))
         await writer.commit(Round(NOW, saves=[*ends, retried], handles=[(4, 1, b'{"pid":1}')]))
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         found = await writer.load(0, 100)
         slices, after, more = [], 0, True
         while more:
@@ -287,9 +288,9 @@ async def test_unfinished_jobs_are_loaded_in_order_with_what_the_core_needs(path
 
 
 async def test_counters_go_on_after_reopening(path: Path) -> None:
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         await writer.commit(submitted(new(1), new(2, org_id="b")._replace(number=1), new(3)._replace(number=2)))
-    async with opened(path) as writer:
+    async with writing(path) as writer:
         counters = await writer.counters()
     assert (counters.job, counters.numbers, counters.seq) == (3, {"default": 2, "b": 1}, 3)
 

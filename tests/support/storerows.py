@@ -1,11 +1,15 @@
-"""Rows for tests of the store, short to write."""
+"""Rows for tests of the store, short to write; and its two ends, closed whatever happens."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hpcq.core.effects import Save
 from hpcq.core.job import FINAL, FRESH, Dependency, History, State, Treatment
+from hpcq.store.reader import Reader
 from hpcq.store.rows import NewRow, Round, SaveRow
+from hpcq.store.writer import Writer
 
 SPEC = b'{"queue":"local","params":{"command":["true"]}}'
 NOW = 1_000_000.0
@@ -55,3 +59,23 @@ def ended(job: int, state: State = State.SUCCEEDED, at: float = NOW, **data: Any
 def needs(*jobs: int) -> tuple[Dependency, ...]:
     """Dependencies on the success of these jobs."""
     return tuple(Dependency(job) for job in jobs)
+
+
+@contextlib.asynccontextmanager
+async def writing(path: Path) -> AsyncIterator[Writer]:
+    """A writer on this file."""
+    writer = await Writer.open(path)
+    try:
+        yield writer
+    finally:
+        await writer.close()
+
+
+@contextlib.asynccontextmanager
+async def reading(path: Path) -> AsyncIterator[Reader]:
+    """A reader on this file. (Its threads would keep a process alive for ever.)"""
+    reader = await Reader.open(path)
+    try:
+        yield reader
+    finally:
+        await reader.close()
