@@ -62,18 +62,19 @@ class Lines:
         """The jobs whose lines have ended."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            yield from self._parse(line)
+            self._line += 1
+            if line and not line.isspace():
+                yield self._job(line)
         self._fits(self._rest)
 
     def end(self) -> Iterator[Any]:
         """The job on a last line without an end."""
-        yield from self._parse(self._rest)
+        self._line += 1
+        if self._rest.strip():
+            yield self._job(self._rest)
         self._rest = b""
 
-    def _parse(self, line: bytes) -> Iterator[Any]:
-        self._line += 1
-        if not line or line.isspace():
-            return
+    def _job(self, line: bytes) -> Any:
         self._fits(line)
         try:
             job = orjson.loads(line)
@@ -81,7 +82,7 @@ class Lines:
             refuse(self._index, f"line {self._line} of the body, {error.msg}, character {error.pos}")
         check(job, line, f"/{self._index}")
         self._index += 1
-        yield job
+        return job
 
     def _fits(self, line: bytes) -> None:
         if len(line) > self._longest:

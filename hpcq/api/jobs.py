@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import JsonValue
 
 from hpcq.api import bulk, jobview, json_body, schema
-from hpcq.api.guard import NDJSON
+from hpcq.api.guard import JSON, NDJSON
 from hpcq.api.problem import Problem, at_parameter, not_found
 from hpcq.api.query import ListQuery, WaitQuery
 from hpcq.api.table import Call, Route, reply
@@ -23,7 +23,10 @@ KEY_LONGEST = 255
 async def submit(call: Call[WaitQuery, None]) -> web.Response:
     """One job, or an array or NDJSON of them, all or none."""
     request, limits = call.request, call.settings.limits
-    stream = json_body.chunks(request, limits.bulk_bytes)
+    body = json_body.at_hand(request, limits.body_bytes)
+    if body and body[0] == ord("{") and request.headers["Content-Type"] == JSON:
+        return await _submit_one(call, json_body.parse(body))
+    stream = json_body.chunks(request, limits.bulk_bytes) if body is None else _again(body)
     if request.content_type == NDJSON:
         return await _submit_many(call, stream, bulk.Lines(limits.body_bytes))
     head = b""
@@ -151,10 +154,11 @@ def _key(request: web.Request) -> str | None:
     return key
 
 
-async def _again(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _again(head: bytes, rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
     yield head
-    async for chunk in rest:
-        yield chunk
+    if rest is not None:
+        async for chunk in rest:
+            yield chunk
 
 
 ROUTES = (

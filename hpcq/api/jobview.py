@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,11 +11,17 @@ if TYPE_CHECKING:
     from hpcq.store.rows import AttemptRow, EventRow, JobRow
 
 
+@lru_cache(4096)
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def timestamp(wall: float | None) -> str | None:
     """RFC 3339 in UTC, with milliseconds."""
     if wall is None:
         return None
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    whole = int(wall)
+    return f"{_second(whole)}.{int((wall - whole) * 1000):03}Z"
 
 
 def embedded(value: bytes | None) -> orjson.Fragment | None:

@@ -54,10 +54,11 @@ class Metrics:
 
     def count(self, events: Sequence["EventRow"]) -> None:
         """Take note of committed events."""
+        submitted: dict[str, int] = {}
         for event in events:
             queue, kind = event.queue or "", event.type
             if kind == "job.submitted":
-                self._submitted.labels(queue).inc()
+                submitted[queue] = submitted.get(queue, 0) + 1
             elif kind == "job.started":
                 self._started(event)
             elif kind == "job.retrying":
@@ -66,6 +67,8 @@ class Metrics:
             elif event.state in FINAL and kind.startswith("job."):
                 self._finished.labels(queue, event.state).inc()
                 self._ended(event)
+        for queue, count in submitted.items():
+            self._submitted.labels(queue).inc(count)
 
     def _started(self, event: "EventRow") -> None:
         job_id = event.job_id or ""

@@ -49,7 +49,13 @@ class Numbers:
         return number
 
 
-def lookup(messages: Iterable[Message]) -> Lookup | None:
+async def breathe(count: int) -> None:
+    """Between the slices of a large submit, let the loop serve others."""
+    if count % SLICE == 0:
+        await asyncio.sleep(0)
+
+
+async def lookup(messages: Iterable[Message]) -> Lookup | None:
     """All keys and ids that a round's requests name; None when there are none."""
     keys: dict[tuple[str, str], None] = {}
     ids: dict[str, None] = {}
@@ -57,7 +63,8 @@ def lookup(messages: Iterable[Message]) -> Lookup | None:
         if isinstance(message, Submit):
             if message.key:
                 keys[_scope(message), f"request:{message.key}"] = None
-            for prepared in message.jobs:
+            for count, prepared in enumerate(message.jobs, 1):
+                await breathe(count)
                 if prepared.key:
                     keys[prepared.treatment.org_id, prepared.key] = None
                 for need in prepared.needs:
@@ -102,20 +109,22 @@ class Admission:
 
     async def submit(self, message: Submit, gathering: Gathering, waiting: int) -> tuple[Submission, list[Submitted]]:
         """Number the jobs of one submit and gather their rows. Raises EngineError; then nothing was gathered."""
-        if message.key and (repeat := self._repeat(_scope(message), f"request:{message.key}", _digest(message.jobs))):
+        digest = await _digest(message.jobs) if message.key else b""
+        if message.key and (repeat := self._repeat(_scope(message), f"request:{message.key}", digest)):
             return repeat, []
         if waiting + len(message.jobs) > self._limit:
             raise TooMany(
                 f"{waiting} jobs are unfinished, at most {self._limit} may be; wait, or raise limits.waiting_jobs"
             )
-        repeats = self._repeats(message.jobs)
-        self._refuse(message, repeats)
-        return await self._number(message, gathering, repeats)
+        repeats = await self._repeats(message.jobs)
+        await self._refuse(message, repeats)
+        return await self._number(message, gathering, repeats, digest)
 
-    def _repeats(self, jobs: Iterable[Prepared]) -> dict[int, str]:
+    async def _repeats(self, jobs: Iterable[Prepared]) -> dict[int, str]:
         """Index -> id of the jobs whose own key was used before."""
         found = {}
         for index, prepared in enumerate(jobs):
+            await breathe(index + 1)
             if prepared.key:
                 repeat = self._repeat(prepared.treatment.org_id, prepared.key, prepared.digest())
                 if repeat:
@@ -131,10 +140,11 @@ class Admission:
             raise BadSpec([FieldError("/idempotency_key", text)])
         return Submission(orjson.loads(row.ids), False)
 
-    def _refuse(self, message: Submit, repeats: Mapping[int, str]) -> None:
+    async def _refuse(self, message: Submit, repeats: Mapping[int, str]) -> None:
         """Raise for what can never run, and for dependencies that there are not."""
         errors: list[FieldError] = []
         for index, prepared in enumerate(message.jobs):
+            await breathe(index + 1)
             if index in repeats:
                 continue
             prefix = f"/{index}" if message.bulk else ""
@@ -150,7 +160,7 @@ class Admission:
             raise BadSpec(errors[:1000])
 
     async def _number(
-        self, message: Submit, gathering: Gathering, repeats: Mapping[int, str]
+        self, message: Submit, gathering: Gathering, repeats: Mapping[int, str], digest: bytes
     ) -> tuple[Submission, list[Submitted]]:
         ids: list[str] = []
         numbers: list[int] = []
@@ -178,7 +188,7 @@ class Admission:
         if batch:
             events.append(Submitted(tuple(batch)))
         if message.key:
-            self._keep_key(gathering, _scope(message), f"request:{message.key}", _digest(message.jobs), ids)
+            self._keep_key(gathering, _scope(message), f"request:{message.key}", digest, ids)
         gathering.inserts.update((row.job, row) for row in rows)
         self._fresh.update((row.id, row.job) for row in rows)
         single = rows[0].job if len(rows) == len(ids) == 1 else None
@@ -302,8 +312,9 @@ def _with_ids(prepared: Prepared, ids: list[str]) -> bytes:
     return orjson.dumps(kept)
 
 
-def _digest(jobs: Iterable[Prepared]) -> bytes:
+async def _digest(jobs: Iterable[Prepared]) -> bytes:
     total = hashlib.sha256()
-    for prepared in jobs:
+    for count, prepared in enumerate(jobs, 1):
+        await breathe(count)
         total.update(prepared.digest())
     return total.digest()

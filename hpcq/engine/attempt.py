@@ -10,6 +10,7 @@ from typing import Any
 from hpcq.core.job import Moment
 from hpcq.engine import environment, files
 from hpcq.engine.scope import Scope, ScopeSpawn
+from hpcq.engine.verdict import plain
 from hpcq.plugin import Outcome, SlotView
 
 
@@ -112,7 +113,7 @@ class Attempt:
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         """Progress; passed on at most once a second."""
-        self.progress = {"done": done, "total": total, "message": message[:1000]}
+        self.progress = {"done": _number(done), "total": _number(total), "message": plain(str(message)[:1000])}
         self.on_progress(self, self.progress)
 
     # The engine's side.
@@ -152,3 +153,8 @@ class Attempt:
         if not self.has_artifacts or files.remove_empty(self.artifacts_dir):
             return None
         return await asyncio.to_thread(self.folder.artifact_list)
+
+
+def _number(value: float | None) -> float | None:
+    """What JSON can say and a client can read back; None for anything else."""
+    return value if isinstance(value, int | float) and abs(value) < 2**63 else None

@@ -162,7 +162,7 @@ class Engine:
     # One round.
 
     async def _round(self, messages: Sequence[Message]) -> None:
-        named = lookup(messages)
+        named = await lookup(messages)
         self._admission.open_round(await self.writer.resolve(named) if named else None)
         gathering = Gathering(now())
         replies: list[tuple[Reply, Any]] = []
@@ -192,7 +192,7 @@ class Engine:
     async def _commit(self, gathering: Gathering) -> Committed:
         if gathering.empty:
             return Committed(events=[], started={})
-        return await self.writer.commit(gathering.finished())
+        return await self.writer.commit(await gathering.finished())
 
     async def _take(self, message: Message, gathering: Gathering, replies: list[tuple[Reply, Any]]) -> None:
         """Let the core decide about one message."""
@@ -284,6 +284,7 @@ class Engine:
         kept = [message for message in messages if not isinstance(message, Request)]
         self._inbox.extendleft(reversed(kept))
         await self._reload(self)
+        self._admission.numbers = Numbers(await self.writer.counters())
         spawn(self._probe(), "probe")
 
     async def _probe(self) -> None:

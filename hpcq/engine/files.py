@@ -73,6 +73,8 @@ def _listed(folder: Path, prefix: str) -> Iterator[dict[str, object]]:
     except OSError:
         return
     for entry in entries:
+        if not entry.name.isprintable():  # it could be neither shown nor fetched
+            continue
         if entry.is_dir(follow_symlinks=False):
             yield from _listed(Path(entry.path), f"{prefix}{entry.name}/")
         elif entry.is_file(follow_symlinks=False):

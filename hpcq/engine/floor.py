@@ -100,7 +100,7 @@ class Floor:
 
     async def _open(self, lane: Lane) -> None:
         folder = self._around.data_dir / "runners" / lane.name
-        scope = self._scopes[lane.name] = Scope(self._loop)
+        scope = self._scopes[lane.name] = Scope(self._loop, shared=True)
         context = QueueContext(
             queue=lane.name,
             settings=lane.settings,
@@ -181,7 +181,7 @@ class Floor:
         driver = self._drivers.get((queue, name))
         if driver is None:
             lane = self.lanes[queue]
-            scope = Scope(self._loop)
+            scope = Scope(self._loop, shared=True)
             labels = next((slot.labels for slot in self.offered.get(queue, ()) if slot.name == name), {})
             folder = self._around.data_dir / "runners" / queue
             slot = SessionSlot(name, labels, self._spawn(scope, folder))

@@ -42,7 +42,7 @@ async def recover(engine: Engine, last: LastLife) -> None:
     if waiting or active:
         log.info("recovered %d waiting jobs and %d that were running", waiting, len(active))
     if not gathering.empty:
-        committed = await engine.writer.commit(gathering.finished())
+        committed = await engine.writer.commit(await gathering.finished())
         engine.hub.publish(committed.events)
     engine.core.committed()
 

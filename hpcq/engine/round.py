@@ -1,5 +1,6 @@
 """One round's changes, gathered from the core's effects until they are committed in one transaction."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from hpcq.engine.messages import Ended
 from hpcq.plugin import Outcome
 from hpcq.store.rows import AttemptRow, NewRow, Round, SaveRow
 
+SLICE = 5000
 Acting = Start | Stop | Recall
 FAILING = ("job.failed", "job.retrying")  # after these a job shows its attempt's error; not after a cancel or a drain
 
@@ -89,10 +91,12 @@ class Gathering:
             )
         )
 
-    def finished(self) -> Round:
+    async def finished(self) -> Round:
         """The round as the writer takes it."""
         round_ = self.rest
-        for job, row in self.saves.items():
+        for count, (job, row) in enumerate(self.saves.items(), 1):
+            if count % SLICE == 0:
+                await asyncio.sleep(0)  # a large submit lets others be served
             new = self.inserts.get(job)
             if new is None:
                 round_.saves.append(row)

@@ -17,8 +17,12 @@ T = TypeVar("T")
 class Scope:
     """A runner's, a session's or a slot's processes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, over_memory: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, over_memory: Callable[[], None] | None = None, *, shared: bool = False
+    ) -> None:
+        """`shared`: its children are unrelated (a device, a tool's daemon): ending one spares the others."""
         self.loop = loop
+        self._shared = shared
         self._launcher: Launcher | None = None
         self._opening = asyncio.Lock()
         self._over_memory = over_memory
@@ -31,7 +35,7 @@ class Scope:
         """The scope's launcher; a dead one is replaced."""
         async with self._opening:
             if self._launcher is None or not self._launcher.is_open:
-                self._launcher = await Launcher.open()
+                self._launcher = await Launcher.open(shared=self._shared)
                 self._launcher.on_over_memory = self._over
             return self._launcher
 

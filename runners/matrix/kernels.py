@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from hpcq_runners.matrix import operations
 
 RESULT_NAME = "result.npy"

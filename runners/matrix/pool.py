@@ -12,10 +12,10 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, cast
 
 import orjson
-from hpcq_runners.matrix import cells, forkserver, worker
 
 from hpcq.plugin import Failure, Outcome, Usage
 from hpcq.plugin.types import Log
+from hpcq_runners.matrix import cells, forkserver, worker
 
 FLIGHTS = 2  # one that runs, and one for the worker to take up without waiting for us
 LARGEST_FLIGHT = 16  # small jobs in one message

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import orjson
+
+from hpcq.plugin import Context, Failure, Handle, Health, Outcome, Request, Runner, SlotView
 from hpcq_runners.matrix import forkserver
 from hpcq_runners.matrix.params import (
     Artifact,
@@ -17,8 +19,6 @@ from hpcq_runners.matrix.params import (
     references,
 )
 from hpcq_runners.matrix.pool import Entry, SlotPool
-
-from hpcq.plugin import Context, Failure, Handle, Health, Outcome, Request, Runner, SlotView
 
 LARGEST_MESSAGE = 16 * 1024  # what is longer goes through a file: a full pipe must never hold up the executor
 

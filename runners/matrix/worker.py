@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import orjson
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
 from hpcq_runners.matrix import kernels, operations, parent
 from hpcq_runners.matrix.cells import Cells
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 RESULT_CAP = 64 * 1024
 SCALARS = ("square_sum", "cube_sum")

@@ -1,8 +1,7 @@
 """The matrix runner takes the exam: with a calculation that ends soon, an error, and one that takes minutes."""
 
-from hpcq_runners.matrix.runner import MatrixRunner
-
 from hpcq.plugin.testing import RunnerContract
+from hpcq_runners.matrix.runner import MatrixRunner
 
 
 class TestMatrix(RunnerContract):

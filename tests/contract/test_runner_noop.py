@@ -1,8 +1,7 @@
 """The noop runner takes the exam."""
 
-from hpcq_runners.noop import NoopRunner
-
 from hpcq.plugin.testing import RunnerContract
+from hpcq_runners.noop import NoopRunner
 
 
 class TestNoop(RunnerContract):

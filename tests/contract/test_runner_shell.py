@@ -1,8 +1,7 @@
 """The shell runner takes the exam."""
 
-from hpcq_runners.shell import ShellRunner
-
 from hpcq.plugin.testing import RunnerContract
+from hpcq_runners.shell import ShellRunner
 
 
 class TestShell(RunnerContract):

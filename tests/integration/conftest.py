@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.server import ServerProcess
 
 MakeServer = Callable[..., ServerProcess]

@@ -50,7 +50,7 @@ def test_cancel_answers_cancelling_for_a_running_job_and_409_for_a_final_one(mak
 
 
 def test_a_job_that_fails_twice_passes_at_the_third_try(server: ServerProcess) -> None:
-    script = 'n=$(cat $HPCQ_JOB_DIR/n 2>/dev/null || echo 0); echo $((n+1)) > $HPCQ_JOB_DIR/n; test $HPCQ_ATTEMPT = 3'
+    script = "n=$(cat $HPCQ_JOB_DIR/n 2>/dev/null || echo 0); echo $((n+1)) > $HPCQ_JOB_DIR/n; test $HPCQ_ATTEMPT = 3"
     job = server.submit("local", {"command": script}, wait_s=20, retries={"max": 2, "backoff_s": 0.05})
     assert (job["state"], job["attempt"], job["retries_left"], job["error"]) == ("succeeded", 3, 0, None)
     attempts = server.get(f"/v1/jobs/{job['id']}/attempts")["attempts"]
@@ -139,7 +139,9 @@ def test_one_list_item_of_a_resource_goes_to_one_job_at_a_time(make_server: Make
     outputs = [server.output(job["id"]) for job in jobs if server.job(job["id"], wait_s=20)]
     assert outputs[0] == "0\n"
     assert set(outputs) <= {"0\n", "1\n"}
-    refused = server.request("POST", "/v1/jobs", {"queue": "local", "params": {"command": "x"}, "resources": {"gpu": 3}})
+    refused = server.request(
+        "POST", "/v1/jobs", {"queue": "local", "params": {"command": "x"}, "resources": {"gpu": 3}}
+    )
     assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/resources/gpu")
 
 

@@ -62,11 +62,7 @@ class Floor:
             self.slots.setdefault(where, []).append(work)
             self._check()
             return
-        found = [
-            work
-            for work in self.slots.get(where, [])
-            if (work.job, work.attempt) == (effect.job, effect.attempt)
-        ]
+        found = [work for work in self.slots.get(where, []) if (work.job, work.attempt) == (effect.job, effect.attempt)]
         for work in found:
             if isinstance(effect, Stop):
                 self._stop(where, work)

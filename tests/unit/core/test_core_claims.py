@@ -1,6 +1,5 @@
 """Claims ahead: short work is handed over before its turn, and taken back when something speaks against it."""
 
-
 from hpcq.core.events import Started
 from hpcq.core.job import ErrorType
 from tests.support.world import World, short_work

@@ -12,7 +12,7 @@ from hpcq.engine.host import LoopHost, Overrun, RunnerFault, ThreadHost
 from hpcq.engine.hub import EventHub
 from hpcq.engine.ids import uuid7
 from hpcq.engine.verdict import checked, failure_of
-from hpcq.plugin import Infra, Outcome, Rejected
+from hpcq.plugin import Failure, Infra, Outcome, Rejected, Usage
 from hpcq.store.rows import EventRow
 
 
@@ -57,7 +57,9 @@ def test_artifacts_are_listed_with_their_folders_and_without_links(tmp_path: Pat
 
 
 def test_what_a_runner_raises_is_told_apart() -> None:
-    kinds = {type(error).__name__: failure_of(error).error for error in (Rejected("too big"), Infra("gone"), KeyError(1))}
+    kinds = {
+        type(error).__name__: failure_of(error).error for error in (Rejected("too big"), Infra("gone"), KeyError(1))
+    }
     assert {name: error.type for name, error in kinds.items() if error} == {
         "Rejected": "rejected",
         "Infra": "infra",
@@ -65,7 +67,19 @@ def test_what_a_runner_raises_is_told_apart() -> None:
     }
 
 
-@pytest.mark.parametrize("bad", ["text", None, Outcome(result=object()), Outcome(result="x" * 70_000)])
+BAD: list[object] = [
+    "text",
+    None,
+    Outcome(result=object()),
+    Outcome(result="x" * 70_000),
+    Outcome(result="\ud800"),
+    Outcome(error=Failure("broken", "x")),  # type: ignore[arg-type]
+    Outcome(error=Failure("exit", "x", exit_code=2**70)),
+    Outcome(usage=Usage(cpu_s=object())),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_an_outcome_that_cannot_be_kept_is_a_failure(bad: object) -> None:
     outcome = checked(bad)
     assert outcome.error is not None
@@ -73,7 +87,9 @@ def test_an_outcome_that_cannot_be_kept_is_a_failure(bad: object) -> None:
 
 
 @pytest.mark.parametrize("make_host", [LoopHost, lambda: ThreadHost("test")])
-async def test_a_call_that_overruns_its_limit_is_infra_and_a_timeout_of_its_own_is_not(make_host: type[LoopHost]) -> None:
+async def test_a_call_that_overruns_its_limit_is_infra_and_a_timeout_of_its_own_is_not(
+    make_host: type[LoopHost],
+) -> None:
     host = make_host()
 
     async def sleeps() -> None:

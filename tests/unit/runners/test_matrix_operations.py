@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from hpcq_runners.matrix import operations
 from hpcq_runners.matrix.operations import TooLarge
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import TypeAdapter, ValidationError
+
 from hpcq_runners.matrix.params import INT64_MAX, KernelJob, MatrixJob, MatrixParams, ScalarJob
 from hpcq_runners.matrix.runner import MatrixRunner
-from pydantic import TypeAdapter, ValidationError
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(MatrixParams)
 JOB = "01890a5d-ac96-774b-bcce-b302099a8057"

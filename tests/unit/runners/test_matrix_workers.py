@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hpcq_runners.matrix.runner import MatrixRunner
 
 from hpcq.plugin import Failure, Handle, Outcome
 from hpcq.plugin.testing_stage import Stage, StageRequest
+from hpcq_runners.matrix.runner import MatrixRunner
 from tests.support.processes import is_alive, stat_fields
 from tests.support.wait import wait_until
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hpcq_runners.noop import NoopRunner
 
 from hpcq.plugin.testing_stage import Stage
+from hpcq_runners.noop import NoopRunner
 
 
 @pytest.fixture
