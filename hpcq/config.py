@@ -102,11 +102,8 @@ class Limits(Part):
     bulk_jobs: int = Field(default=100_000, ge=1, description="Jobs in one submit")
     waiting_jobs: int = Field(default=2_000_000, ge=1, description="Unfinished jobs in all; more are refused with 429")
     output_bytes: int = Field(default=256 << 20, ge=1024, description="Output kept of one attempt")
-    result_bytes: int = Field(default=64 << 10, ge=1024, description="A job's result")
     connections: int = Field(default=512, ge=1, description="Open connections")
     events_per_client: int = Field(default=1000, ge=1, description="Events a slow stream reader may lag behind")
-    page: int = Field(default=1000, ge=1, description="Jobs on one page of a list")
-    wait_s: float = Field(default=300.0, ge=0, description="The longest ?wait=")
 
 
 class Retention(Part):
@@ -116,7 +113,6 @@ class Retention(Part):
     disk_mb: int | None = Field(
         default=None, ge=1, description="Outputs and artifacts beyond this go, oldest first; unset: no cap"
     )
-    blobs_days: float = Field(default=30, ge=0, description="Uploaded files that nothing needs are kept so long")
 
 
 class Jobs(Part):

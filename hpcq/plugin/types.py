@@ -166,7 +166,9 @@ class Context(Protocol):
     @property
     def log(self) -> Log: ...
     def set_slots(self, slots: Sequence[Slot]) -> None:
-        """Offer exactly these slots from now on; the config's `slots` caps them. Never called: as many as the config says."""
+        """Offer exactly these slots from now on; the config's `slots` caps them.
+
+        Never called: as many as the config says."""
 
     def pause(self, reason: str) -> None:
         """Pause the queue, with a sentence that says why; somebody has to resume it."""

@@ -1,6 +1,7 @@
 """An HTTP load of its own process: keep-alive connections that each send a request when the one before is answered.
 
-`python -m tests.benchmarks.load URL PATH CONNECTIONS REQUESTS < body` prints {"seconds", "p50_ms", "p99_ms", "statuses"}.
+`python -m tests.benchmarks.load URL PATH CONNECTIONS REQUESTS < body` prints
+{"seconds", "p50_ms", "p99_ms", "statuses"}.
 """
 
 import asyncio

@@ -4,6 +4,8 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.integration.conftest import MakeServer
 from tests.support.server import ServerProcess
 from tests.support.wait import wait_until_blocking
@@ -130,10 +132,5 @@ def _refused(server: ServerProcess) -> bool:
 
 def test_a_second_server_on_the_same_folder_refuses_and_says_who_has_it(server: ServerProcess) -> None:
     other = ServerProcess(server.config.parent)
-    try:
+    with pytest.raises(AssertionError, match=f"process {server.pid}"):
         other.start()
-    except AssertionError as error:
-        assert f"process {server.pid}" in str(error)
-    else:
-        other.close()
-        raise AssertionError("two servers on one folder")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hpcq.core.effects import Start
-from hpcq.core.job import Moment, QueueSettings, Slot, StopReason, Treatment
+from hpcq.core.events import Attached
+from hpcq.core.job import Moment, QueueSettings, Slot, State, StopReason, Treatment
 
 Amounts = tuple[tuple[str, float], ...]
 Items = tuple[tuple[str, tuple[str, ...]], ...]
@@ -23,6 +24,7 @@ class Live:
     running: bool = False
     recalling: bool = False
     stop: StopReason | None = None
+    since: float = 0.0  # monotonic: when it began to run
 
 
 @dataclass(slots=True)
@@ -142,28 +144,45 @@ class Bench:
 
     def give(self, start: Start, treatment: Treatment) -> Live:
         """A slot, or a claim on it, to a job."""
-        place = self.place(start.queue, start.slot)
-        live = self.lives[start.job] = Live(start.job, start.attempt, place, treatment)
+        live = Live(start.job, start.attempt, self.place(start.queue, start.slot), treatment)
+        self.avoid.pop(start.job, None)
+        return self._take(live, start.items)
+
+    def found(self, event: Attached, items: Items, now: Moment) -> None:
+        """A live attempt that a restart has found; one that has not begun may have been asked back."""
+        new = event.job
+        treatment = new.treatment
+        live = Live(new.job, new.history.attempt, self.place(treatment.queue, event.slot), treatment, stop=event.stop)
+        self._take(live, items)
+        if event.started_at is None or new.state is State.STARTING:
+            live.recalling = True
+        else:
+            ran_s = max(0.0, now.wall - event.started_at)
+            self.run(live, now, ran_s=ran_s, timeout_s=treatment.timeout_s)
+
+    def _take(self, live: Live, items: Items) -> Live:
+        place, treatment = live.place, live.ran_as
+        lane = self.lanes[place.queue]
+        self.lives[live.job] = live
         if not place.held:
-            place.resources, place.items = treatment.resources, start.items
+            place.resources, place.items = treatment.resources, items
         place.held.append(live)
-        lane = self.lanes[start.queue]
         place.serve(treatment.session_key, lane.settings.batch_size)
         self.serves += 1
         lane.served[treatment.org_id] = self.serves
-        self.avoid.pop(start.job, None)
         return live
 
     def run(self, live: Live, now: Moment, *, ran_s: float = 0.0, timeout_s: float | None) -> None:
         """It runs from now on, or is found running after so many seconds: the lease is full in any case."""
         live.running = live.begun = True
+        live.since = now.mono - ran_s
         live.recalling = False
         self.lead(live)
         if not self.leases:
             self.looked = now.mono
         self.leases[live.job] = now.mono + self.lanes[live.place.queue].settings.lease_s
         if timeout_s is not None and live.stop is None:
-            self.timeouts[live.job] = now.mono - ran_s + timeout_s
+            self.timeouts[live.job] = live.since + timeout_s
 
     def lead(self, live: Live) -> None:
         """It has its slot before all claims."""

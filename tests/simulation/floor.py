@@ -23,7 +23,7 @@ class Work:
     items: Items
     begun: bool = False
     handed: bool = False  # its runner has it already: it cannot be recalled
-    stopped: bool = False
+    began_at: float | None = None  # wall
 
 
 class Floor:
@@ -33,6 +33,7 @@ class Floor:
         self.totals = totals
         self.slots: dict[Where, list[Work]] = {}
         self.mail: dict[Where, deque[Event]] = {}
+        self.past: dict[tuple[int, int], Work] = {}  # what has left, by job and attempt
 
     def busy(self) -> list[Where]:
         """Slots where something lives."""
@@ -67,13 +68,12 @@ class Floor:
             if isinstance(effect, Stop):
                 self._stop(where, work)
             elif not work.begun and not work.handed:
-                self.slots[where].remove(work)
+                self._leave(where, work)
                 self.send(where, Recalled(work.job, work.attempt))
 
     def _stop(self, where: Where, work: Work) -> None:
-        work.stopped = True
         if not work.begun:
-            self.slots[where].remove(work)
+            self._leave(where, work)
             self.send(where, Finished(work.job, work.attempt, FINISHED_EARLY))
 
     def _check(self) -> None:
@@ -88,11 +88,11 @@ class Floor:
 
     # What happens by itself.
 
-    def begin(self, where: Where) -> None:
+    def begin(self, where: Where, wall: float) -> None:
         """The slot's first attempt begins."""
         works = self.slots[where]
         if works and not works[0].begun:
-            works[0].begun = True
+            works[0].begun, works[0].began_at = True, wall
             self.send(where, Started(works[0].job, works[0].attempt))
 
     def hand(self, where: Where) -> None:
@@ -105,7 +105,8 @@ class Floor:
         """The slot's first attempt ends; `outcome`: how, its numbers are filled in here."""
         works = self.slots[where]
         if works:
-            work = works.pop(0)
+            work = works[0]
+            self._leave(where, work)
             failure = outcome.failure if work.begun else outcome.failure or ErrorType.INFRA
             self.send(
                 where,
@@ -115,7 +116,23 @@ class Floor:
                 ),
             )  # fmt: skip
 
-    def crash(self) -> None:
-        """All that lives dies, and what was said is lost."""
-        self.slots.clear()
+    def _leave(self, where: Where, work: Work) -> None:
+        self.slots[where].remove(work)
+        self.past[work.job, work.attempt] = work
+
+    def find(self, job: int, attempt: int) -> Work | None:
+        """The attempt, if it lives, or if its last message is on the way."""
+        for _, work in self.works():
+            if (work.job, work.attempt) == (job, attempt):
+                return work
+        for mail in self.mail.values():
+            for message in mail:
+                if isinstance(message, Finished | Recalled) and (message.job, message.attempt) == (job, attempt):
+                    return self.past[job, attempt]
+        return None
+
+    def crash(self, survivors: set[tuple[int, int]]) -> None:
+        """What lives dies, but for some, and what was said is lost."""
         self.mail.clear()
+        for where, works in self.slots.items():
+            self.slots[where] = [work for work in works if (work.job, work.attempt) in survivors]

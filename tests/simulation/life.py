@@ -8,7 +8,7 @@ from hpcq.core import scheduler as door
 from hpcq.core.effects import Effect, Recall, Save, Start, Stop
 from hpcq.core.job import Moment, QueueSettings, Slot, State
 from hpcq.core.scheduler import Scheduler
-from tests.simulation.bench import Bench, Lane
+from tests.simulation.bench import Bench, Lane, Live
 from tests.simulation.floor import Floor, Where
 from tests.simulation.foresight import Expected, Foresight, Known
 from tests.simulation.ledger import ENDS, Ledger, Row
@@ -19,6 +19,7 @@ S = State
 TOTALS = {"cpus": 3.0, "gpu": 2.0, "licence": 1.0}
 ITEMS = {"gpu": ("0", "1")}
 SHORT_S = 0.05  # claims ahead are for work that is shorter
+EXPLAINED = 4  # waiting jobs that are asked about in a round
 SHOWN = 30  # last steps that a failure shows
 
 
@@ -40,6 +41,7 @@ class Life:
         self.delivered: list[tuple[Where, e.Event]] = []  # taken from the floor's mail in this round
         self.log: deque[str] = deque(maxlen=SHOWN)
         self.core = Scheduler(TOTALS, ITEMS)
+        self._leaving: Live | None = None  # whose end is being taken in
 
     # Queues.
 
@@ -204,6 +206,10 @@ class Life:
                 self.bench.leases[event.job] = self.now.mono + lease_s
         elif isinstance(event, e.Edited):
             self._edit_live(event)
+        elif isinstance(event, e.Attached):
+            work = self.floor.find(event.job.job, event.job.history.attempt)
+            assert work is not None
+            self.bench.found(event, work.items, self.now)
         elif isinstance(event, e.Finished | e.Recalled):
             self._leaving = self.bench.live(event.job, event.attempt)
 
@@ -276,14 +282,35 @@ class Life:
         if self.core.wakes()[0] != 0.0:
             late = [job for job in self.known if self.foresight.decision(self.ledger.rows[job]) is not None]
             assert not late, f"jobs {late} are blocked, though all they waited for is decided"
-        for row in self.ledger.unfinished():
-            if not row.live:
-                explanation = self.core.explain(row.job, self.now)
-                assert explanation is not None, f"nothing is known of job {row.job}"
-                assert explanation.reasons, f"there is no reason why job {row.job} is {row.state}"
+        waiting = [row for row in self.ledger.unfinished() if not row.live]
+        for row in waiting[:: 1 + len(waiting) // EXPLAINED]:
+            self._check_explained(row)
         queued = self.queued()
         for row in queued:
             assert not self._startable(row, queued), f"job {row.job} waits beside a slot that it could have"
+
+    def _check_explained(self, row: Row) -> None:
+        explanation = self.core.explain(row.job, self.now)
+        assert explanation is not None, f"nothing is known of job {row.job}"
+        codes = [reason.code for reason in explanation.reasons]
+        assert codes, f"there is no reason why job {row.job} is {row.state}"
+        missing = self.why(row) - set(codes)
+        assert not missing, f"job {row.job} is {row.state} because of {missing}, and the reasons given are {codes}"
+
+    def why(self, row: Row) -> set[str]:
+        """Reasons that hold for a waiting job, whatever else does; a queued one without any should soon start."""
+        lane, wanted = self.bench.lanes[row.treatment.queue], row.treatment
+        holds = {
+            "dependency": row.state is S.BLOCKED,
+            "backoff": row.state is S.DELAYED and row.history.attempt > 0,
+            "delayed": row.state is S.DELAYED and row.history.attempt == 0,
+            "draining": self.bench.draining,
+            "paused": lane.settings.paused,
+            "runner_unavailable": not lane.available,
+            "no_matching_slot": not any(place.usable and place.admits(wanted) for place in lane.places.values()),
+            "resources": not self.bench.possible(wanted),
+        }
+        return {code for code, held in holds.items() if held}
 
     def _startable(self, row: Row, queued: list[Row]) -> bool:
         """A slot is free, what it needs too, and no other job is short of any of that."""

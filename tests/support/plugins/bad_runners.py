@@ -1,4 +1,4 @@
-"""Runners that do what no runner should, to see that only their own jobs suffer. And `Spawns`, which is well-behaved."""
+"""Runners that do what no runner should, to see that only their own jobs suffer; and `Spawns`, which behaves."""
 
 import asyncio
 import sys

@@ -99,7 +99,7 @@ async def test_a_call_that_overruns_its_limit_is_infra_and_a_timeout_of_its_own_
         raise TimeoutError("the device's")
 
     try:
-        with pytest.raises(Overrun, match="start took longer than 0.05 s"):
+        with pytest.raises(Overrun, match=r"start took longer than 0\.05 s"):
             await host.call(sleeps, 0.05, "start")
         with pytest.raises(TimeoutError, match="the device's"):
             await host.call(times_out, 5.0, "start")
