@@ -128,14 +128,14 @@ def edited(book: Book, event: Edited) -> None:
 
 
 def _edit_delayed(book: Book, event: Edited, kind: Kind) -> None:
-    """A `run_at` moves; a back-off is only moved by another time, not ended by none."""
+    """A `run_at` moves; a back-off is only moved by another time, not ended by none, which the edit has written."""
     job = event.job
     history = book.histories.get(job, FRESH)
     was = book.delays.get(job)
     due_at = was if event.run_at is None and history.attempt else event.run_at
     over = due_at is None or due_at <= book.now.wall
     book.unwait(job)
-    saved = State.DELAYED if due_at == was else None
+    saved = State.DELAYED if due_at == was == event.run_at else None
     book.put(job, kind, history, "job.queued" if over else None, due=due_at, saved=saved)
 
 

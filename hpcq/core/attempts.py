@@ -170,16 +170,18 @@ def attached(book: Book, event: Attached) -> None:
     place.serve(new.treatment.session_key)
     place.queue.take(place, active)
     active.stop = event.stop
-    active.recalling = event.started_at is None  # it may have been asked back: if it comes, believe it
-    if event.started_at is not None:
+    active.expires = new.expires_at if new.history.attempt == 1 else None
+    started_at = None if new.state is State.STARTING else event.started_at  # its `Started` is still to come
+    active.recalling = started_at is None  # it may have been asked back: if it comes, believe it
+    if started_at is not None:
         first = place.jobs[0]
         assert first is active or first.started is None, f"slot {place.name} runs both job {first.job} and {new.job}"
         place.lead(active)
-        watch(book, active, book.now.mono - max(0.0, book.now.wall - event.started_at))
+        watch(book, active, book.now.mono - max(0.0, book.now.wall - started_at))
     if event.stop is not None:
         active.state = State.CANCELLING
         say_stop(book, active, event.stop)
-    elif event.started_at is not None:
+    elif started_at is not None:
         active.state = State.RUNNING
         book.out.append(Save(new.job, State.RUNNING, new.history, None, None, place.name))
 

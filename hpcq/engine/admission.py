@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +19,10 @@ from hpcq.engine.round import Gathering
 from hpcq.engine.spec import JobPatch, wall
 from hpcq.store.rows import Counters, EditRow, JobRow, KeyRow, Lookup, NewRow, Resolved
 
-SLICE = 1000
-KEY_LIFE_S = 86400.0
+SLICE = 1000  # jobs of a large submit, between which the loop serves others
+KEY_LIFE_S = 86400.0  # for so long an idempotency key is kept
+REQUEST = "request:"  # begins the stored keys that cover a whole request
+Resolve = Callable[[Lookup], Awaitable[Resolved]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,9 @@ class Numbers:
         return number
 
 
-async def breathe(count: int) -> None:
-    """Between the slices of a large submit, let the loop serve others."""
-    if count % SLICE == 0:
-        await asyncio.sleep(0)
+def _covers(key: str) -> bool:
+    """Whether a stored key is a request's, rather than a job's own."""
+    return key.startswith(REQUEST)
 
 
 async def lookup(messages: Iterable[Message]) -> Lookup | None:
@@ -62,9 +63,10 @@ async def lookup(messages: Iterable[Message]) -> Lookup | None:
     for message in messages:
         if isinstance(message, Submit):
             if message.key:
-                keys[_scope(message), f"request:{message.key}"] = None
+                keys[_scope(message), REQUEST + message.key] = None
             for count, prepared in enumerate(message.jobs, 1):
-                await breathe(count)
+                if count % SLICE == 0:
+                    await asyncio.sleep(0)
                 if prepared.key:
                     keys[prepared.treatment.org_id, prepared.key] = None
                 for need in prepared.needs:
@@ -95,22 +97,27 @@ class Admission:
         self._refusals = refusals
         self._limit = limit
         self.numbers = numbers
-        self._refused: dict[Treatment, list[tuple[str, str]]] = {}
+        self._refused: dict[int, list[tuple[str, str]]] = {}  # by id of the treatment: they are shared objects
         self._known: Resolved = Resolved({}, {})
         self._fresh: dict[str, int] = {}  # ids submitted in this round
 
-    def open_round(self, known: Resolved | None) -> None:
-        """What the store said of the keys and ids of this round."""
-        self._known = known or Resolved({}, {})
+    async def open_round(self, messages: Iterable[Message], resolve: Resolve) -> None:
+        """Ask the store for the keys and ids that the round's requests name."""
+        self._known = Resolved({}, {})
         self._fresh = {}
         self._refused.clear()
+        if named := await lookup(messages):
+            self._known = await resolve(named)
+        before = [orjson.loads(row.ids)[0] for (_, key), row in self._known.keys.items() if not _covers(key)]
+        if before:  # an array's later jobs may depend on one that was there before
+            self._known.jobs.update((await resolve(Lookup(ids=tuple(before)))).jobs)
 
     # Submits.
 
     async def submit(self, message: Submit, gathering: Gathering, waiting: int) -> tuple[Submission, list[Submitted]]:
         """Number the jobs of one submit and gather their rows. Raises EngineError; then nothing was gathered."""
         digest = await _digest(message.jobs) if message.key else b""
-        if message.key and (repeat := self._repeat(_scope(message), f"request:{message.key}", digest)):
+        if message.key and (repeat := self._repeat(_scope(message), REQUEST + message.key, digest)):
             return repeat, []
         if waiting + len(message.jobs) > self._limit:
             raise TooMany(
@@ -122,13 +129,19 @@ class Admission:
 
     async def _repeats(self, jobs: Iterable[Prepared]) -> dict[int, str]:
         """Index -> id of the jobs whose own key was used before."""
-        found = {}
+        found: dict[int, str] = {}
+        seen: set[tuple[str, str]] = set()
         for index, prepared in enumerate(jobs):
-            await breathe(index + 1)
-            if prepared.key:
-                repeat = self._repeat(prepared.treatment.org_id, prepared.key, prepared.digest())
-                if repeat:
-                    found[index] = repeat.ids[0]
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            if prepared.key is None:
+                continue
+            if (prepared.treatment.org_id, prepared.key) in seen:
+                text = "is used twice in this array; one key is one job"
+                raise BadSpec([FieldError(f"/{index}/idempotency_key", text)])
+            seen.add((prepared.treatment.org_id, prepared.key))
+            if repeat := self._repeat(prepared.treatment.org_id, prepared.key, prepared.digest()):
+                found[index] = repeat.ids[0]
         return found
 
     def _repeat(self, org_id: str, key: str, digest: bytes) -> Submission | None:
@@ -144,14 +157,15 @@ class Admission:
         """Raise for what can never run, and for dependencies that there are not."""
         errors: list[FieldError] = []
         for index, prepared in enumerate(message.jobs):
-            await breathe(index + 1)
-            if index in repeats:
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            treatment = prepared.treatment
+            refused = self._refused.get(id(treatment))
+            if refused is None:
+                refused = self._refused[id(treatment)] = self._refusals(treatment)
+            if not (refused or prepared.needs) or index in repeats:
                 continue
             prefix = f"/{index}" if message.bulk else ""
-            treatment = prepared.treatment
-            refused = self._refused.get(treatment)
-            if refused is None:
-                refused = self._refused[treatment] = self._refusals(treatment)
             errors.extend(FieldError(f"{prefix}/{place}", text) for place, text in refused)
             for place, need in enumerate(prepared.needs):
                 if need.job_id and self._row(treatment.org_id, need.job_id) is None and need.job_id not in self._fresh:
@@ -172,7 +186,7 @@ class Admission:
             if index in repeats:
                 ids.append(repeats[index])
                 row = self._known.jobs.get(repeats[index])
-                numbers.append(row.job if row else self._fresh.get(repeats[index], 0))
+                numbers.append(row.job if row else self._fresh[repeats[index]])
                 continue
             row_, new = self._new(prepared, at, numbers, ids)
             ids.append(row_.id)
@@ -188,7 +202,7 @@ class Admission:
         if batch:
             events.append(Submitted(tuple(batch)))
         if message.key:
-            self._keep_key(gathering, _scope(message), f"request:{message.key}", digest, ids)
+            self._keep_key(gathering, _scope(message), REQUEST + message.key, digest, ids)
         gathering.inserts.update((row.job, row) for row in rows)
         self._fresh.update((row.id, row.job) for row in rows)
         single = rows[0].job if len(rows) == len(ids) == 1 else None
@@ -197,26 +211,30 @@ class Admission:
         return Submission(ids, bool(rows) or not repeats, single), events
 
     def _new(self, prepared: Prepared, at: float, numbers: list[int], ids: list[str]) -> tuple[NewRow, NewJob]:
-        job = self.numbers.next_job()
-        treatment = prepared.treatment
-        depends_on = tuple(self._dependency(need, numbers, treatment.org_id) for need in prepared.needs)
-        row = NewRow(
-            job=job,
-            id=uuid7(),
-            org_id=treatment.org_id,
-            number=self.numbers.next_number(treatment.org_id),
-            name=prepared.name,
-            runner=prepared.runner,
-            treatment=treatment,
-            spec=_with_ids(prepared, ids),
-            tags=prepared.tags,
-            depends_on=depends_on,
-            batch_key=prepared.batch_key,
-            created_at=at,
-            run_at=prepared.run_at,
-            expires_at=prepared.expires_at,
+        runner, treatment, name, tags, batch_key, spec, needs, run_at, expires_at, _ = prepared
+        job, org_id = self.numbers.next_job(), treatment.org_id
+        number = self.numbers.next_number(org_id)
+        depends_on: tuple[Dependency, ...] = ()
+        if needs:
+            depends_on = tuple(self._dependency(need, numbers, org_id) for need in needs)
+            spec = _with_ids(prepared, ids)
+        row = NewRow(  # by place: a bulk makes them by the hundred thousand
+            job,
+            uuid7(),
+            org_id,
+            number,
+            name,
+            runner,
+            treatment,
+            spec,
+            tags,
+            depends_on,
+            batch_key,
+            at,
+            run_at,
+            expires_at,
         )
-        return row, NewJob(job, treatment, FRESH, prepared.run_at, prepared.expires_at, depends_on)
+        return row, NewJob(job, treatment, FRESH, run_at, expires_at, depends_on)
 
     def _dependency(self, need: Need, numbers: list[int], org_id: str) -> Dependency:
         if need.index is not None:
@@ -315,6 +333,7 @@ def _with_ids(prepared: Prepared, ids: list[str]) -> bytes:
 async def _digest(jobs: Iterable[Prepared]) -> bytes:
     total = hashlib.sha256()
     for count, prepared in enumerate(jobs, 1):
-        await breathe(count)
+        if count % SLICE == 0:
+            await asyncio.sleep(0)
         total.update(prepared.digest())
     return total.digest()

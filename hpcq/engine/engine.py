@@ -15,7 +15,7 @@ from hpcq.core.events import QueueChanged, Ticked
 from hpcq.core.job import Moment, State, Treatment
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import errors
-from hpcq.engine.admission import Admission, Numbers, Submission, lookup
+from hpcq.engine.admission import Admission, Numbers, Submission
 from hpcq.engine.alarm import Alarm, now
 from hpcq.engine.attempt import Attempt, Surroundings
 from hpcq.engine.floor import Floor
@@ -162,8 +162,7 @@ class Engine:
     # One round.
 
     async def _round(self, messages: Sequence[Message]) -> None:
-        named = await lookup(messages)
-        self._admission.open_round(await self.writer.resolve(named) if named else None)
+        await self._admission.open_round(messages, self.writer.resolve)
         gathering = Gathering(now())
         replies: list[tuple[Reply, Any]] = []
         for message in messages:

@@ -1,8 +1,9 @@
 """Job ids: UUIDv7, increasing within a process, so that a list by id is a list by age."""
 
-import os
+import random
 import time
 
+_bits = random.getrandbits  # an id must be unique, not secret
 _last = 0  # the upper half of the newest id: milliseconds, version, and 12 bits that count on within a millisecond
 
 
@@ -13,7 +14,8 @@ def uuid7() -> str:
     if upper <= _last:
         upper = _last + 1 if _last & 0xFFF != 0xFFF else (_last >> 16) + 1 << 16 | 0x7000
     _last = upper
-    lower = os.urandom(8).hex()
-    variant = "89ab"[int(lower[0], 16) & 3]
-    text = f"{upper:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:]}-{variant}{lower[1:4]}-{lower[4:]}"
+    lower = _bits(62)
+    return (
+        f"{upper >> 32:08x}-{upper >> 16 & 0xFFFF:04x}-{upper & 0xFFFF:04x}"
+        f"-{lower >> 48 | 0x8000:04x}-{lower & 0xFFFFFFFFFFFF:012x}"
+    )

@@ -136,7 +136,7 @@ class Intake:
         if lane is None or not isinstance(params, dict):
             raise BadSpec(errors)
         model = await self._params(lane, params, errors)
-        if template is not None:
+        if template is not None and template.needs:
             errors.extend(_bad_indices(template.needs, index))
         if errors or template is None:
             raise BadSpec(errors)
@@ -183,7 +183,10 @@ class Intake:
 
     async def _prepared(self, template: Template, params: dict[str, Any], model: Any) -> Prepared:
         spec, lane, needs, treatment = template.spec, template.lane, template.needs, template.treatment
-        session_key, implied = await _asked(lane, lambda: (lane.session_key(model), lane.depends_on(model)))
+        if lane.foreign:
+            session_key, implied = await _asked(lane, lambda: (lane.session_key(model), lane.depends_on(model)))
+        else:
+            session_key, implied = lane.session_key(model), lane.depends_on(model)
         if session_key is not None and spec.batch_key is None:
             treatment = self.shared(replace(treatment, session_key=session_key))
         if implied:
@@ -192,17 +195,11 @@ class Intake:
         kept = {"params": params, **template.rest}
         if needs:
             kept["depends_on"] = [_public(need) for need in needs]
-        return Prepared(
-            runner=lane.runner_name,
-            treatment=treatment,
-            name=spec.name,
-            tags=template.tags,
-            batch_key=spec.batch_key,
-            spec=orjson.dumps(kept),
-            needs=needs,
-            run_at=wall(spec.run_at) if spec.delay_s is None else self._now() + spec.delay_s,
-            expires_at=wall(spec.expires_at),
-            key=spec.idempotency_key,
+        run_at = wall(spec.run_at) if spec.delay_s is None else self._now() + spec.delay_s
+        text, key = orjson.dumps(kept), spec.idempotency_key
+        tags, expires_at = template.tags, wall(spec.expires_at)
+        return Prepared(  # by place: a bulk makes them by the hundred thousand
+            lane.runner_name, treatment, spec.name, tags, spec.batch_key, text, needs, run_at, expires_at, key
         )
 
     def treatment(self, treated: Treated, lane: Lane, org_id: str, session_key: str | None) -> Treatment:

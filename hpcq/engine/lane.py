@@ -37,6 +37,7 @@ class Lane:
         self._running_class = rehearse or self.runner_class
         self._host: Host = LoopHost()
         self._adapter: TypeAdapter[Any] = TypeAdapter(self.runner_class.params)
+        self._validator = self._adapter.validator
         self.settings = self._settings()
         self.timeout_s = config.timeout_s
         self.retries = RetryPolicy(**config.retries.model_dump())
@@ -73,7 +74,7 @@ class Lane:
 
     def validate(self, params: dict[str, Any]) -> Any:
         """The runner's params model. Raises pydantic's ValidationError."""
-        return self._adapter.validate_python(params)
+        return self._validator.validate_python(params)
 
     def request_params(self, params: dict[str, Any]) -> Any:
         """What the runner is given; in a rehearsal the stand-in's defaults."""

@@ -48,6 +48,7 @@ async def test_readers_cannot_write(tmp_path: Path) -> None:
                 await reader._rows(statement)
         with pytest.raises(sqlite3.OperationalError):
             await reader._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert await reader._rows("PRAGMA query_only") == [(1,)]
         assert await reader.job(None, job_id(1)) is not None
 
 

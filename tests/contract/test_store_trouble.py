@@ -174,22 +174,19 @@ asyncio.run(main())
 @pytest.mark.parametrize("lives", [5])
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, lives: int) -> None:
     path = tmp_path / "hpcq.db"
-    acknowledged = 0
+    acknowledged: set[int] = set()  # jobs whose end was committed
     for life in range(lives):
         command = [sys.executable, "-c", WRITE_FOR_EVER, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout
-            for _ in range(3 + 7 * life):
-                acknowledged = int(child.stdout.readline())
+            acknowledged |= {int(child.stdout.readline()) for _ in range(3 + 7 * life)}
             child.kill()
-            acknowledged = max([acknowledged, *(int(line) for line in child.stdout if line.endswith("\n"))])
+            acknowledged |= {int(line) for line in child.stdout if line.endswith("\n")}
         with contextlib.closing(sqlite3.connect(path)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             last, count = db.execute("SELECT max(job), count(*) FROM jobs").fetchone()
-            finals = db.execute("SELECT count(*) FROM jobs WHERE state = 'succeeded' AND job <= ?", (acknowledged,))
             assert last == count
-            assert last >= acknowledged
-            assert finals.fetchone()[0] == acknowledged // 10
+            assert acknowledged <= {job for (job,) in db.execute("SELECT job FROM jobs WHERE state = 'succeeded'")}
             assert db.execute("SELECT count(*) = max(seq) FROM events").fetchone() == (1,)
 
 

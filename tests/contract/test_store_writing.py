@@ -148,6 +148,27 @@ async def test_seq_has_no_holes_also_after_a_refused_round(path: Path) -> None:
     assert raw(path, "SELECT count(*), min(seq), max(seq) FROM events") == [(704, 1, 704)]
 
 
+async def test_every_type_of_event_takes_exactly_one_number(writer: Writer, path: Path) -> None:
+    await writer.commit(jobs_with([1]))
+    kinds = ("queued", "started", "retrying", "queued", "started", "failed", "reopened", "cancelled")
+    events = [saved(1, State.QUEUED, *(f"job.{kind}" for kind in kinds))]
+    notes = [EventRow(0, NOW, "device.changed"), EventRow(0, NOW, "schedule.fired", org_id="a", detail=b"{}")]
+    committed = await writer.commit(Round(NOW, saves=events, notes=notes))
+    assert [event.seq for event in committed.events] == list(range(2, 12))
+    assert raw(path, "SELECT seq, type FROM events WHERE seq > 1 ORDER BY seq") == [
+        (event.seq, event.type) for event in committed.events
+    ]
+
+
+async def test_every_transaction_takes_the_write_lock_at_its_beginning(writer: Writer) -> None:
+    seen: list[str] = []
+    await writer._hop.run(lambda: writer._db.set_trace_callback(seen.append))
+    await writer.commit(jobs_with([1]))
+    await writer.meta_put(a="b")
+    await writer._hop.run(lambda: writer._db.set_trace_callback(None))
+    assert [sql for sql in seen if sql.startswith(("BEGIN", "COMMIT"))] == ["BEGIN IMMEDIATE", "COMMIT"] * 2
+
+
 async def test_a_refused_round_leaves_nothing_behind(writer: Writer) -> None:
     await writer.commit(jobs_with([1]))
     bad = submitted(
@@ -242,6 +263,8 @@ async def test_attempts_replace_nothing_of_each_other(writer: Writer, path: Path
 
 
 async def test_a_cancelled_caller_does_not_stop_its_round(writer: Writer) -> None:
+    faults: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     going = asyncio.create_task(writer.commit(jobs_with(range(1, 2001))))
     await asyncio.sleep(0)  # it has handed its round over
     going.cancel()
@@ -249,6 +272,7 @@ async def test_a_cancelled_caller_does_not_stop_its_round(writer: Writer) -> Non
         await going
     assert (await writer.counters()).job == 2000
     assert [event.seq for event in (await writer.commit(jobs_with([2001]))).events] == [2001]
+    assert faults == []
 
 
 async def test_unfinished_jobs_are_loaded_in_order_with_what_the_core_needs(path: Path) -> None:

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
+from schemathesis.core.result import Ok
 
 from tests.support.server import ServerProcess
 
-EXAMPLES = 12  # of each operation and mode
+EXAMPLES = 8  # of each operation and mode
 # Rules over several fields are in no schema, and a runner's own validators neither: good data may be refused.
 NOT_MEANT = [positive_data_acceptance, negative_data_rejection]
 ENDLESS = ["/v1/events", "/v1/stream"]
@@ -41,6 +42,7 @@ def test_answers_are_as_documented_and_never_5xx(server: ServerProcess, mode: Ge
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json").exclude(path=ENDLESS)
     tried = 0
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
         tried += 1
         attack = given(operation.as_strategy(generation_mode=mode))(send)

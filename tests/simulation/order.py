@@ -144,7 +144,35 @@ def _claim(bench: Bench, start: Start, row: Row, others: list[Row], what: str) -
     assert row.treatment.resources == place.resources, f"{what}, and needs other resources"
     assert row.treatment.session_key == leader.ran_as.session_key, f"{what}, of another session"
     assert start.items == place.items, f"{what}, with other items"
+    _passed_over(bench, row, place, others, what)
     for other in others:
         wanted = other.treatment
         if wanted.queue == lane.settings.name and wanted.priority > row.treatment.priority and place.admits(wanted):
             assert not bench.possible(wanted), f"{what}, before the more urgent {other.job}"
+
+
+def _passed_over(bench: Bench, row: Row, place: Place, others: list[Row], what: str) -> None:
+    """An older job of the same line that lacks nothing but the slot gets it next: no claim may go before it."""
+    free = bench.free()
+    if place.name in bench.avoid.values():
+        return  # a group whose first job avoids the slot comes last as a whole: only heads are looked at
+    for other in others:
+        asked = other.treatment
+        if _line(asked) != _line(row.treatment) or other.job > row.job or place.key is not None:
+            continue
+        if not place.admits(asked):
+            continue
+        names = {name for name, amount in asked.resources if amount <= free.get(name, 0)}
+        if len(names) == len(asked.resources) and not any(_wants(bench, each, names, other) for each in others):
+            raise AssertionError(f"{what}, before job {other.job}, which lacks nothing but the slot")
+
+
+def _line(treatment: Treatment) -> tuple[object, ...]:
+    return treatment.queue, treatment.priority, treatment.org_id, treatment.session_key
+
+
+def _wants(bench: Bench, row: Row, names: set[str], than: Row) -> bool:
+    """Whether this job comes before the other, and asks for something of the same."""
+    asked = row.treatment
+    earlier = (-asked.priority, row.job) < (-than.treatment.priority, than.job) or asked.queue == than.treatment.queue
+    return row is not than and earlier and bool(names & {name for name, _ in asked.resources})

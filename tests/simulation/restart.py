@@ -37,6 +37,7 @@ def restart(life: Life, how: How, n: int) -> None:
         life.acting.clear()
     if how is not How.FULL:
         life.floor.crash(_survivors(life, n))
+    life.loading = True
     _anew(life)
     rows = list(life.ledger.unfinished())
     waiting = [_new(life, row) for row in rows if not row.live]
@@ -45,6 +46,7 @@ def restart(life: Life, how: How, n: int) -> None:
     found = [row for row in rows if row.live]
     for row in reversed(found) if n % 2 else found:
         _take_up(life, row, how, clean)
+    life.loading = False
     life.commit()
     for where in life.floor.busy():
         _say_again(life, where)

@@ -49,13 +49,13 @@ def reloaded(row: Row, ends: dict[int, State], wall: float) -> list[Change]:
 
 
 def edited(row: Row, due: float | None, event: Edited, wall: float) -> list[Change]:
-    """Only a delay can be moved by an edit; a back-off is not ended by taking a `run_at` away."""
+    """Only a delay can be moved by an edit; a back-off is not ended by taking a `run_at` away, and is kept on disk."""
     if row.state is not S.DELAYED:
         return []
     moved = due if event.run_at is None and row.history.attempt else event.run_at
     if moved is None or moved <= wall:
         return [Change(S.QUEUED, row.history, "job.queued")]
-    return [] if moved == due else [Change(S.DELAYED, row.history, due=moved)]
+    return [] if moved == due == event.run_at else [Change(S.DELAYED, row.history, due=moved)]
 
 
 def after_attempt(row: Row, end: Finished, wall: float, *, lost_server: bool = False) -> Change:
