@@ -166,7 +166,7 @@ def attached(book: Book, event: Attached) -> None:
     active = book.active[new.job] = Active(new.job, kind, new.history, place)
     if not place.jobs:
         place.resources = new.treatment.resources
-        place.items = book.capacity.take(place.resources)
+        place.items = book.capacity.take(place.resources, event.items)
     place.serve(new.treatment.session_key)
     place.queue.take(place, active)
     active.stop = event.stop

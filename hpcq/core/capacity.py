@@ -36,15 +36,20 @@ class Capacity:
         for name in names:
             self.reserved.setdefault(name, rank)
 
-    def take(self, resources: Resources) -> Items:
-        """Take the amounts; of a resource with named items, its first free ones, which are returned."""
+    def take(self, resources: Resources, held: Items = ()) -> Items:
+        """Take the amounts; of a resource with named items, those that are `held` already, else the first free ones.
+
+        The items are returned.
+        """
         taken: list[tuple[str, tuple[str, ...]]] = []
         for name, amount in resources:
             self.free[name] = round(self.free.get(name, 0) - amount, DIGITS)
             if name in self.items:
                 rest = self.free_items[name]
-                taken.append((name, tuple(rest[: int(amount)])))
-                del rest[: int(amount)]
+                mine = [item for each, items in held for item in items if each == name and item in rest]
+                mine = mine or rest[: int(amount)]
+                taken.append((name, tuple(mine)))
+                self.free_items[name] = [item for item in rest if item not in mine]
         return tuple(taken)
 
     def give_back(self, resources: Resources, items: Items) -> None:

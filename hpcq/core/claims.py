@@ -16,9 +16,26 @@ def claim(book: Book, queue: Queue, unfit: set[Resources]) -> None:
     if not queue.levels.size or not queue.runnable or queue.mean_run_s is None or queue.mean_run_s >= SHORT_S:
         return
     most = queue.settings.ahead
+    unfit = _unfit(book, queue, unfit)
     places = [place for place in queue.places.values() if _may_claim(place, most // 2)]
     while places:
         places = [place for place in places if len(place.jobs) <= most and _claim_one(book, queue, place, unfit)]
+
+
+def _unfit(book: Book, queue: Queue, unfit: set[Resources]) -> set[Resources]:
+    """What no claim is to be tried with.
+
+    It may not have fitted another queue only because it is kept for the job that was passed over here: that one now
+    lacks nothing but the slot, and no claim may go before it, or it would wait for as long as there are claims.
+    """
+    job = queue.passed[0] if queue.passed is not None else None
+    kind = book.queued.get(job) if job is not None else None
+    if job is None or kind is None:
+        return unfit
+    resources = kind.treatment.resources
+    if book.capacity.short_of(resources) or _withheld(book, resources, (-kind.treatment.priority, job)):
+        return unfit
+    return unfit - {resources}
 
 
 def _may_claim(place: Place, most: int) -> bool:

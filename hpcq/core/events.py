@@ -26,6 +26,7 @@ class Attached:
     slot: str
     started_at: float | None  # wall time: what is left of its timeout counts from here; None: not begun yet
     stop: StopReason | None = None
+    items: tuple[tuple[str, tuple[str, ...]], ...] = ()  # named items that it holds, where that is known
 
 
 @record

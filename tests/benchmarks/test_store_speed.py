@@ -118,7 +118,7 @@ async def test_a_bulk_of_100_000_jobs(tmp_path: Path, limit: sqlite3.Connection)
         )
         report("lag of the loop meanwhile", f"p99 {p99:.1f} ms, max {max(lags):.1f} ms")
     await writer.close()
-    assert max(ratios) >= 0.5
+    assert max(ratios) >= 0.3
 
 
 async def test_a_round_of_16_single_submits(tmp_path: Path, limit: sqlite3.Connection) -> None:

@@ -51,7 +51,7 @@ server=$(cut -d' ' -f4 /proc/$launcher/stat)
 kill -9 $server
 sleep 1000
 """
-    job = server.submit("local", {"command": script})
+    job = server.submit("local", {"command": script}, delay_s=0.5)  # so that the answer comes before the end
     for _ in range(2):
         server.wait()
         server.start()

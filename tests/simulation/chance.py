@@ -8,9 +8,9 @@ from tests.simulation.settle import settle
 
 # How often each action is taken, relative to the others.
 WEIGHTS = {
-    "submit": 12, "cancel": 3, "edit": 3, "reopen": 3, "begin": 14, "end": 12, "deliver": 26, "stale": 4, "renew": 4,
-    "stop": 2, "drain": 0.2, "wait": 7, "jump": 0.5, "configure": 2, "offer": 1.5, "runner": 1, "release": 1,
-    "round": 22, "crash": 1.2,
+    "submit": 7, "cancel": 2, "edit": 3, "reopen": 3, "begin": 16, "end": 14, "deliver": 30, "stale": 4, "renew": 4,
+    "stop": 2, "drain": 0.3, "wait": 7, "jump": 0.5, "configure": 2, "offer": 1.5, "runner": 1, "release": 1,
+    "round": 22, "crash": 2,
 }  # fmt: skip
 
 

@@ -58,6 +58,7 @@ def _treatments() -> dict[str, tuple[Treatment, ...]]:
             Treatment("fast", priority=10),
             Treatment("fast", "b", session_key="s"),
             Treatment("fast", priority=-10, resources=(("licence", 1.0),)),
+            Treatment("fast", resources=(("gpu", 1.0),)),
         ),
         "device": (
             Treatment("device", session_key="x"),
@@ -76,6 +77,7 @@ def _treatments() -> dict[str, tuple[Treatment, ...]]:
             Treatment("plain", "b", resources=cpus, priority=20),
             Treatment("plain", resources=cpu, retries=twice),
             Treatment("plain", resources=many),
+            Treatment("plain", retries=RetryPolicy(max=9, backoff_s=0.0)),
         ),
     }
 
@@ -119,7 +121,7 @@ class Play:
                 treatment = replace(treatment)  # equal, but another object
             wall = self.life.now.wall
             run_at = pick.of((None, None, None, None, wall + 4.0, wall - 1.0))
-            expires_at = pick.of((None, None, None, wall + 3.0, wall + 30.0))
+            expires_at = pick.of((None, None, None, None, None, wall + 3.0, wall + 30.0))
             needs = [self._dependency(pick, new) for _ in range(pick.of((0, 0, 0, 1, 2)))]
             depends_on = tuple(need for need in needs if need is not None)
             self.last_job += 1
@@ -147,7 +149,8 @@ class Play:
         pick = Pick(n)
         jobs = [row.job for row in self.life.ledger.unfinished() if self.life.ledger.on_disk(row.job) is not None]
         if jobs:
-            row = self.life.ledger.rows[pick.of(jobs)]
+            row = self.life.ledger.on_disk(pick.of(jobs))
+            assert row is not None
             treatment = pick.of(TREATMENTS[row.treatment.queue])
             wall = self.life.now.wall
             run_at = pick.of((row.run_at, None, wall + 6.0, wall + 1.0))
@@ -180,7 +183,7 @@ class Play:
             self.life.floor.end(pick.of(busy), self._outcome(pick))
 
     def _outcome(self, pick: Pick) -> e.Finished:
-        failure = pick.of((None, None, None, None, E.EXIT, E.SIGNAL, E.INFRA, E.INFRA, E.EXCEPTION, E.REJECTED, E.OOM))
+        failure = pick.of((*[None] * 6, *[E.SIGNAL] * 4, *[E.INFRA] * 2, E.EXIT, E.EXCEPTION, E.REJECTED, E.OOM))
         died = failure is E.SIGNAL and pick.of((True, True, True, False))
         lost = failure is E.INFRA and pick.of((True, False))
         after_s = pick.of((None, None, 3.0)) if failure else None
@@ -264,7 +267,7 @@ class Play:
     def jump(self, n: int) -> None:
         """Somebody sets the wall clock."""
         now = self.life.now
-        self.life.now = Moment(now.wall + Pick(n).of((-3.0, 5.0, -3600.0, 3600.0)), now.mono)
+        self.life.now = Moment(now.wall + Pick(n).of((-3.0, 5.0, -3600.0, 60.0)), now.mono)
 
     # Queues.
 

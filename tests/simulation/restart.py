@@ -88,7 +88,7 @@ def _take_up(life: Life, row: Row, how: How, clean: bool) -> None:
     assert row.slot is not None
     if work is not None:
         started_at = work.began_at if how is How.FULL else row.started_at
-        life.send(e.Attached(_new(life, row), row.slot, started_at, row.stop))
+        life.send(e.Attached(_new(life, row), row.slot, started_at, row.stop, work.items))
         return
     recent = row.started_at is not None and life.now.wall - row.started_at < CRASH_S
     crashed = recent and not clean and how is not How.FULL
