@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import sqlite3
+import sys
 from collections.abc import Mapping
 
 import psutil
@@ -36,6 +37,7 @@ from hpcq.store.writer import Writer
 
 log = logging.getLogger("hpcq")
 SAFE_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL that two connections write; we write with one
+SWITCH_S = 0.0005  # the loop and the writer's thread take turns so often: at Python's 5 ms each waits for the other
 REQUEUE_S = 10.0  # for the attempts that the drain stops to end
 
 
@@ -96,6 +98,7 @@ class Server:
         """What must happen in the main thread before sockets and threads exist."""
         check_address(self.settings)
         become_subreaper()
+        sys.setswitchinterval(SWITCH_S)
         self._folder = DataFolder(self.data_dir)
         self._last_alive_at = self._folder.lock()
         self._lanes, self._found = make_lanes(self.settings, rehearse=self.rehearse)
@@ -122,6 +125,7 @@ class Server:
         engine.used.update(await self._used(reader))
         stack.push_async_callback(engine.floor.close)
         await engine.floor.open()
+        gc.disable()  # a million jobs are loaded: no garbage is among them
         await recovery.recover(engine, last)
         _spare_collector()
         engine.start()
@@ -209,8 +213,8 @@ class Server:
 
 def _spare_collector() -> None:
     """What waits is long-lived and has no cycles: walking a million jobs again and again would find nothing."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 100)
 
 

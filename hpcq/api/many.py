@@ -17,7 +17,6 @@ from hpcq.engine.many import act as act_on
 from hpcq.engine.spec import ActionSpec
 from hpcq.store.filter import Filter
 
-SLICE = 1000  # unfinished jobs that are waited for at a time
 UNFINISHED = tuple(state for state in State if state not in FINAL)
 
 
@@ -42,10 +41,10 @@ async def summary(call: Call[SummaryQuery, None]) -> web.Response:
 
 
 async def _some_final(call: Call[SummaryQuery, None], found: Filter, timeout_s: float) -> None:
-    """Wait for the oldest unfinished ones."""
+    """Wait for the newest unfinished one: it is likely to be the last."""
     states = tuple(state for state in UNFINISHED if state in (found.states or UNFINISHED))
     query = call.query.model_copy(update={"state": states})
-    rows, _ = await call.engine.reader.jobs(call.caller.org, query.filter(), SLICE, None, True)
+    rows, _ = await call.engine.reader.jobs(call.caller.org, query.filter(), 1)
     await call.engine.watchers.wait_final([row.id for row in rows], timeout_s)
 
 

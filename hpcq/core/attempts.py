@@ -164,10 +164,11 @@ def attached(book: Book, event: Attached) -> None:
     kind.held += 1
     place = _place(book, event)
     active = book.active[new.job] = Active(new.job, kind, new.history, place)
+    ran_as = active.ran_as = event.ran_as or new.treatment
     if not place.jobs:
-        place.resources = new.treatment.resources
+        place.resources = ran_as.resources
         place.items = book.capacity.take(place.resources, event.items)
-    place.serve(new.treatment.session_key)
+    place.serve(ran_as.session_key)
     place.queue.take(place, active)
     active.stop = event.stop
     active.expires = new.expires_at if new.history.attempt == 1 else None

@@ -27,6 +27,7 @@ class Attached:
     started_at: float | None  # wall time: what is left of its timeout counts from here; None: not begun yet
     stop: StopReason | None = None
     items: tuple[tuple[str, tuple[str, ...]], ...] = ()  # named items that it holds, where that is known
+    ran_as: Treatment | None = None  # how it was when it got its slot, where that is known: what it holds
 
 
 @record

@@ -23,7 +23,7 @@ from hpcq.engine.verdict import checked, failure_of
 from hpcq.plugin import Handle, Infra, Outcome, Runner
 
 log = logging.getLogger("hpcq.driver")
-WINDOW = 2  # attempts handed to a runner with `ahead`: the running one, and one so that it never idles
+RECALL_S = 10.0
 STOP_S = 5.0  # beyond the grace
 
 
@@ -52,6 +52,8 @@ class Driver:
         self._preparing: asyncio.Task[None] | None = None
         self._current: Attempt | None = None
         self._stopping: set[int] = set()
+        self._recalls: dict[int, asyncio.Task[None]] = {}
+        self._window = 1 + lane.ahead  # attempts that the runner may have: the running one, and those ahead
         self._waits: dict[int, asyncio.Task[Outcome]] = {}
         self._wake = asyncio.Event()
         self._work = spawn(self._run(), f"slot {slot.name}")
@@ -65,10 +67,14 @@ class Driver:
         self._wake.set()
 
     def recall(self, job: int) -> None:
-        """Take a claim back, if the runner does not have it yet."""
+        """Take a claim back, if it has not begun."""
         attempt = self._take(job)
         if attempt is not None:
             self._post(Recalled(job, attempt.attempt))
+            return
+        for handed, handle in self._handed:
+            if handed.job == job and handed.began is None and job not in self._recalls:
+                self._recalls[job] = spawn(self._recall(handed, handle), f"recall {handed.key}")
 
     def stop(self, job: int, grace_s: float) -> None:
         """End an attempt, wherever it is."""
@@ -90,6 +96,11 @@ class Driver:
         self._wake.set()
 
     @property
+    def idle(self) -> bool:
+        """It has nothing to do."""
+        return not (self._waiting or self._handed or self._current)
+
+    @property
     def live(self) -> list[tuple[Attempt, Handle]]:
         """Attempts that have begun."""
         return [(attempt, handle) for attempt, handle in self._handed if attempt.began is not None]
@@ -102,7 +113,8 @@ class Driver:
         with contextlib.suppress(asyncio.CancelledError):
             await self._work
         await self.scope.close()
-        await self._release()
+        self._session_key = None
+        await self.lane.release(self.slot)
         await self._session.close()
 
     # The slot's own life.
@@ -113,7 +125,9 @@ class Driver:
                 await self._idle()
             try:
                 await self._hand_over()
-                if self._handed:
+                if self._handed and (recall := self._recalls.get(self._handed[0][0].job)):
+                    await asyncio.wait({recall})  # its turn has come, unless it is taken back
+                elif self._handed:
                     await self._see_through(*self._handed[0])
             except Exception as error:
                 log.exception("queue %s slot %s: a bug", self.lane.name, self.slot.name)
@@ -132,6 +146,18 @@ class Driver:
             await self._release()
             self._post(SessionEnded(self.lane.name, self.slot.name))
 
+    async def _recall(self, attempt: Attempt, handle: Handle) -> None:
+        """Ask the runner for a claim back; one that has begun stays."""
+        try:
+            runner = self._runner()
+            if await self.lane.call(lambda: runner.recall(attempt, handle), RECALL_S, "recall"):
+                self._handed.remove((attempt, handle))
+                self._post(Recalled(attempt.job, attempt.attempt))
+        except Exception as error:
+            log.warning("queue %s: recalling %s: %s", self.lane.name, attempt.key, error)
+        finally:
+            del self._recalls[attempt.job]
+
     @property
     def _room(self) -> bool:
         """The runner can be given the next waiting attempt, beside those it has."""
@@ -139,13 +165,12 @@ class Driver:
             return False
         if not self._handed:
             return True
-        ahead = self.lane.ahead and len(self._handed) < WINDOW
-        return bool(ahead) and self._waiting[0].session_key == self._session_key
+        return len(self._handed) < self._window and self._waiting[0].session_key == self._session_key
 
     async def _hand_over(self) -> None:
-        """Give waiting attempts to the runner, as many as it takes ahead."""
+        """Give waiting attempts to the runner in one message, as many as it takes ahead."""
         batch: list[Attempt] = []
-        while self._room and len(self._handed) + len(batch) < (WINDOW if self.lane.ahead else 1):
+        while self._room and len(self._handed) + len(batch) < self._window:
             attempt = self._waiting.popleft()
             self._current = attempt
             if not await self._prepared(attempt):
@@ -219,7 +244,7 @@ class Driver:
             attempt.begin(now())
             self._post(Started(attempt.job, attempt.attempt))
         wait = self._waits[attempt.job] = spawn(self._outcome(attempt, handle), f"wait {attempt.key}")
-        while self.lane.ahead and len(self._handed) < WINDOW and not wait.done():
+        while len(self._handed) <= self._window // 2 and self.lane.ahead and not wait.done():
             self._wake.clear()
             woken = spawn(self._wake.wait(), "woken")
             await asyncio.wait({wait, woken}, return_when=asyncio.FIRST_COMPLETED)

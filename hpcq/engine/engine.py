@@ -291,7 +291,7 @@ class Engine:
         while self.full:
             await asyncio.sleep(1.0)
             try:
-                await self.writer.meta_put(probe="")
+                await self.writer.probe()
             except StoreFull:
                 continue
             self.full = False

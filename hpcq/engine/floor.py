@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -275,6 +275,11 @@ class Floor:
 
     def drivers(self, queue: str) -> list[Driver]:
         return [driver for (name, _), driver in self._drivers.items() if name == queue]
+
+    async def retire(self, queue: str, slots: Collection[str]) -> None:
+        """End the idle drivers of slots that the queue has no longer."""
+        gone = [key for key, driver in self._drivers.items() if key[0] == queue and key[1] not in slots and driver.idle]
+        await asyncio.gather(*(self._drivers.pop(key).close() for key in gone))
 
     async def close(self) -> None:
         """End all sessions, processes and runners, within a minute."""

@@ -30,10 +30,12 @@ class LoopHost:
 
     async def call(self, make: Callable[[], Awaitable[T]], limit_s: float | None, what: str) -> T:
         try:
+            if limit_s is None:
+                return await make()
             async with asyncio.timeout(limit_s) as limit:
                 return await make()
         except TimeoutError:
-            if limit.expired():
+            if limit_s is not None and limit.expired():
                 raise Overrun(f"{what} took longer than {limit_s:g} s") from None
             raise
         except asyncio.CancelledError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hpcq.supervision")
 HEALTH_S = 30.0
 LIFE_S = 5.0
+RETIRE_S = 5.0
 PRUNE_S = 3600.0
 
 
@@ -43,6 +44,7 @@ class Supervision:
             ),
             spawn(self._every(HEALTH_S, self._ask_all), "health"),
             spawn(self._every(LIFE_S, self._live), "sign of life"),
+            spawn(self._every(RETIRE_S, self._retire), "retire slots"),
             spawn(self._every(PRUNE_S, self._prune), "prune"),
         ]
 
@@ -83,6 +85,13 @@ class Supervision:
 
     async def _live(self) -> None:
         os.utime(self._sign_of_life)
+
+    async def _retire(self) -> None:
+        """Slots that were scaled away release what they hold."""
+        engine = self._engine
+        for queue in engine.lanes:
+            slots = {slot.name for slot in engine.core.queue_view(queue, now()).slots}
+            await engine.floor.retire(queue, slots)
 
     async def _prune(self) -> None:
         await self.prune(dry_run=False)

@@ -29,9 +29,9 @@ class Watchers:
         """Wait until all are final, at most so long; whether they are. Unknown ids count as final."""
         waits = {job_id: self._watch(job_id) for job_id in job_ids}
         try:
-            for job_id, waiter in waits.items():  # it may have ended before we watched
-                row = await self._reader.job(None, job_id)
-                if (row is None or row.state in FINAL) and not waiter.done():
+            unfinished = await self._reader.unfinished(list(waits))  # some may have ended before we watched
+            for job_id, waiter in waits.items():
+                if job_id not in unfinished and not waiter.done():
                     waiter.set_result(None)
             if waits:
                 await asyncio.wait(waits.values(), timeout=timeout_s)

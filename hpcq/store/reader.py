@@ -18,11 +18,12 @@ from hpcq.store.filter import Filter
 from hpcq.store.minor import NEWEST_RUNS, SELECT_RUNS, SELECT_SCHEDULES, schedule_row
 from hpcq.store.query import Page, counts_query, page_query
 from hpcq.store.rows import AttemptRow, EventRow, JobRow, ScheduleRow, ScheduleRun
-from hpcq.store.statements import SELECT_JOBS, job_row
+from hpcq.store.statements import FINAL_SQL, SELECT_JOBS, job_row
 from hpcq.store.statistics import ENDED_SQL, QueueStats, queue_stats
 
 CONNECTIONS = 3  # a long search holds one of them
 CACHE_MIB = 8
+MOST_IDS = 500  # in one statement
 
 _ORG = "(?1 IS NULL OR l.org_id = ?1)"
 _EVENT_COLUMNS = "seq, at, type, job_id, number, state, queue, org_id, attempt, detail"
@@ -77,6 +78,16 @@ class Reader:
         """One job."""
         rows = await self._rows(f"{SELECT_JOBS} WHERE j.id = ?2 AND {_ORG}", (org, id_))
         return job_row(rows[0]) if rows else None
+
+    async def unfinished(self, ids: Sequence[str]) -> set[str]:
+        """Which of these jobs, of any org, are not final. One that there is not counts as final."""
+        found: set[str] = set()
+        for first in range(0, len(ids), MOST_IDS):
+            some = ids[first : first + MOST_IDS]
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT id FROM jobs WHERE id IN ({marks}) AND state NOT IN {FINAL_SQL}"  # noqa: S608
+            found.update(id_ for (id_,) in await self._rows(sql, some))
+        return found
 
     async def jobs(
         self, org: str | None, wanted: Filter, limit: int = 50, cursor: str | None = None, ascending: bool = False

@@ -148,17 +148,17 @@ class Bench:
         self.avoid.pop(start.job, None)
         return self._take(live, start.items)
 
-    def found(self, event: Attached, items: Items, now: Moment) -> None:
+    def found(self, event: Attached, now: Moment) -> None:
         """A live attempt that a restart has found; one that has not begun may have been asked back."""
         new = event.job
-        treatment = new.treatment
-        live = Live(new.job, new.history.attempt, self.place(treatment.queue, event.slot), treatment, stop=event.stop)
-        self._take(live, items)
+        ran_as = event.ran_as or new.treatment
+        live = Live(new.job, new.history.attempt, self.place(ran_as.queue, event.slot), ran_as, stop=event.stop)
+        self._take(live, event.items)
         if event.started_at is None or new.state is State.STARTING:
             live.recalling = True
         else:
             ran_s = max(0.0, now.wall - event.started_at)
-            self.run(live, now, ran_s=ran_s, timeout_s=treatment.timeout_s)
+            self.run(live, now, ran_s=ran_s, timeout_s=new.treatment.timeout_s)
 
     def _take(self, live: Live, items: Items) -> Live:
         place, treatment = live.place, live.ran_as

@@ -1,11 +1,11 @@
 """Plays at random, repeatable by their seed."""
 
-from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
 from tests.simulation.play import Play
 from tests.simulation.settle import settle
 
+SEEDS, STEPS = 24, 250  # of the normal run
 # How often each action is taken, relative to the others.
 WEIGHTS = {
     "submit": 7, "cancel": 2, "edit": 3, "reopen": 3, "begin": 16, "end": 14, "deliver": 30, "stale": 4, "renew": 4,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hpcq.core.effects import Recall, Start, Stop
 from hpcq.core.events import Event, Finished, Recalled, Started
 from hpcq.core.job import ErrorType, Treatment
-from tests.simulation.bench import Amounts, Items
+from tests.simulation.bench import Items
 
 Where = tuple[str, str]  # queue, slot
 FINISHED_EARLY = ErrorType.INFRA  # what a stop before the beginning is reported as
@@ -19,7 +19,7 @@ class Work:
 
     job: int
     attempt: int
-    resources: Amounts
+    ran_as: Treatment
     items: Items
     begun: bool = False
     handed: bool = False  # its runner has it already: it cannot be recalled
@@ -59,7 +59,7 @@ class Floor:
         """Do it; everything about it is on disk."""
         where = (effect.queue, effect.slot)
         if isinstance(effect, Start):
-            work = Work(effect.job, effect.attempt, treatment.resources, effect.items)
+            work = Work(effect.job, effect.attempt, treatment, effect.items)
             self.slots.setdefault(where, []).append(work)
             self._check()
             return
@@ -83,7 +83,7 @@ class Floor:
         held = Counter(item for work in first for name, items in work.items for item in ((name, i) for i in items))
         assert max(held.values(), default=0) <= 1, f"two live attempts have one item: {held.most_common(1)}"
         for name, total in self.totals.items():
-            taken = sum(amount for work in first for each, amount in work.resources if each == name)
+            taken = sum(amount for work in first for each, amount in work.ran_as.resources if each == name)
             assert taken <= total + 1e-6, f"{taken:g} {name} are in use, of {total:g}"
 
     # What happens by itself.

@@ -211,9 +211,7 @@ class Life:
         elif isinstance(event, e.Edited):
             self._edit_live(event)
         elif isinstance(event, e.Attached):
-            work = self.floor.find(event.job.job, event.job.history.attempt)
-            assert work is not None
-            self.bench.found(event, work.items, self.now)
+            self.bench.found(event, self.now)
         elif isinstance(event, e.Finished | e.Recalled):
             self._leaving = self.bench.live(event.job, event.attempt)
 
@@ -292,8 +290,23 @@ class Life:
         for row in waiting[:: 1 + len(waiting) // EXPLAINED]:
             self._check_explained(row)
         queued = self.queued()
+        for place in self.bench.places():
+            for claim in place.held[1:]:
+                self._check_claim(claim, queued)
         for row in queued:
             assert not self._startable(row, queued), f"job {row.job} waits beside a slot that it could have"
+
+    def _check_claim(self, claim: Live, queued: list[Row]) -> None:
+        """A claim that has not begun is asked back for anything more urgent, and where nothing may start."""
+        if claim.begun or claim.recalling or claim.stop is not None:
+            return
+        place, lane = claim.place, self.bench.lanes[claim.place.queue]
+        assert lane.runnable and place.usable and not self.bench.draining, f"claim {claim.job} may not start any more"
+        for row in queued:
+            asked = row.treatment
+            urgent = asked.queue == place.queue and asked.priority > claim.ran_as.priority
+            if urgent and place.admits(asked) and self.bench.possible(asked):
+                raise AssertionError(f"claim {claim.job} stands on {place.name} before the more urgent job {row.job}")
 
     def _check_explained(self, row: Row) -> None:
         explanation = self.core.explain(row.job, self.now)
