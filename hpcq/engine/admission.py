@@ -101,13 +101,15 @@ class Admission:
         self._known: Resolved = Resolved({}, {})
         self._fresh: dict[str, int] = {}  # ids submitted in this round
 
-    async def open_round(self, messages: Iterable[Message], resolve: Resolve) -> None:
-        """Ask the store for the keys and ids that the round's requests name."""
+    async def open_round(self, messages: Iterable[Message], resolve: Resolve, at: float) -> None:
+        """Ask the store for the keys and ids that the round's requests name; `at`: wall time."""
         self._known = Resolved({}, {})
         self._fresh = {}
         self._refused.clear()
         if named := await lookup(messages):
-            self._known = await resolve(named)
+            known = await resolve(named)
+            keys = {key: row for key, row in known.keys.items() if at - row.at < KEY_LIFE_S}
+            self._known = Resolved(keys, known.jobs)
         before = [orjson.loads(row.ids)[0] for (_, key), row in self._known.keys.items() if not _covers(key)]
         if before:  # an array's later jobs may depend on one that was there before
             self._known.jobs.update((await resolve(Lookup(ids=tuple(before)))).jobs)

@@ -162,8 +162,8 @@ class Engine:
     # One round.
 
     async def _round(self, messages: Sequence[Message]) -> None:
-        await self._admission.open_round(messages, self.writer.resolve)
         gathering = Gathering(now())
+        await self._admission.open_round(messages, self.writer.resolve, gathering.now.wall)
         replies: list[tuple[Reply, Any]] = []
         for message in messages:
             await self._take(message, gathering, replies)

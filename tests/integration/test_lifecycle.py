@@ -190,3 +190,24 @@ def test_rehearsal_runs_every_queue_on_noop_and_checks_params_as_the_runner_woul
 def test_an_address_that_others_can_reach_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="needs tokens"):
         ServerProcess(tmp_path, '[server]\nhost = "0.0.0.0"\n').start()
+
+
+def test_claims_ahead_are_taken_back_for_something_more_urgent(make_server: MakeServer) -> None:
+    server = make_server("[queues.compute]\nslots = 1\n")
+    short = {"operation": "square_sum", "data": [1, 2, 3]}
+    for _ in range(20):  # the queue learns that its work is short
+        server.submit("compute", short, wait_s=30)
+    server.request("PATCH", "/v1/queues/compute", {"paused": True})
+    slow = server.submit("compute", {"operation": "svd", "size": 1000})
+    low = [server.submit("compute", short)["id"] for _ in range(8)]
+    server.request("PATCH", "/v1/queues/compute", {"paused": False})
+    server.until(slow["id"], "running")
+    assert server.get(f"/v1/jobs/{low[0]}")["state"] == "starting", "it is claimed behind the slow one"
+    urgent = server.submit("compute", short, priority="critical")
+    ended = [server.job(id_, wait_s=30) for id_ in (*low, urgent["id"])]
+    assert {job["state"] for job in ended} == {"succeeded"}
+    assert {job["attempt"] for job in ended} == {1}, "a claim that was taken back does not count"
+    events = server.get("/v1/jobs/" + urgent["id"] + "/events")["events"]
+    urgent_at = next(event["seq"] for event in events if event["type"] == "job.started")
+    others = [e["seq"] for id_ in low for e in server.get(f"/v1/jobs/{id_}/events")["events"]]
+    assert sum(seq < urgent_at for seq in others if seq > events[0]["seq"]) <= 4, "at most two had begun before it"
