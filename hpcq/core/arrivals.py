@@ -15,7 +15,7 @@ def submitted(book: Book, event: Submitted) -> None:
     treatment: Treatment | None = None
     kind: Kind | None = None
     for new in event.jobs:
-        if kind is None or new.treatment is not treatment:
+        if kind is None or new.treatment is not treatment or not kind.held:  # not held: it may have been swept away
             treatment = new.treatment
             kind = book.kind(treatment)
         job = new.job

@@ -165,13 +165,15 @@ def timeouts_are_on_the_wall_clock(patch: Patch) -> None:
 
 
 @bug
-def a_claim_has_its_timeout_from_when_it_was_claimed(patch: Patch) -> None:
-    right = attempts.watch
+def a_timeout_counts_from_the_start_rather_than_the_beginning(patch: Patch) -> None:
+    right, watch, starts = attempts.start, attempts.watch, dict[int, float]()
 
-    def wrong(book: Book, active: Active, started: float) -> None:
-        right(book, active, started - (5.0 if active.begun else 0.0))
+    def start(book: Book, queue: Queue, job: int, place: Place) -> None:
+        starts[job] = book.now.mono
+        right(book, queue, job, place)
 
-    patch.setattr(attempts, "watch", wrong)
+    patch.setattr(assignment, "start", start)
+    patch.setattr(attempts, "watch", lambda book, active, at: watch(book, active, starts.get(active.job, at)))
 
 
 @bug

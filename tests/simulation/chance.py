@@ -1,30 +1,32 @@
 """Plays at random, repeatable by their seed."""
 
+from collections.abc import Mapping
 from random import Random
 
 from tests.simulation.play import Play
 from tests.simulation.settle import settle
 
-SEEDS, STEPS = 24, 250  # of the normal run
+SEEDS, STEPS = 40, 400  # of the normal run
 # How often each action is taken, relative to the others.
 WEIGHTS = {
-    "submit": 7, "cancel": 2, "edit": 3, "reopen": 3, "begin": 16, "end": 14, "deliver": 30, "stale": 4, "renew": 4,
-    "stop": 2, "drain": 0.3, "wait": 7, "jump": 0.5, "configure": 2, "offer": 1.5, "runner": 1, "release": 1,
-    "round": 22, "crash": 2,
+    "submit": 11, "cancel": 2, "edit": 3, "reopen": 3, "begin": 16, "end": 14, "deliver": 30, "stale": 4, "renew": 8,
+    "stop": 2, "drain": 0.2, "wait": 7, "jump": 0.4, "configure": 2, "offer": 1.5, "runner": 1, "release": 1,
+    "round": 22, "crash": 3, "race": 4, "bustle": 10, "watch": 2,
 }  # fmt: skip
+MOODS = (0.3, 1.0, 1.0, 1.0, 2.5)  # each play has its own: some actions are rare in it, others frequent
 
 
 class Failed(AssertionError):
     """A play that went wrong, with what repeats it."""
 
 
-def play(seed: int, steps: int, *, inside: bool = True) -> Play:
-    """Play so many steps from this seed, then let everything run out."""
+def play(seed: int, steps: int, *, inside: bool = True, more: Mapping[str, float] | None = None) -> Play:
+    """Play so many steps from this seed, then let everything run out. `more`: actions that are more frequent."""
     random = Random(seed)
-    names, weights = list(WEIGHTS), list(WEIGHTS.values())
-    # Each play has a mood: some actions are rare in it, others frequent.
-    weights = [weight * random.choice((0.3, 1, 1, 1, 2.5)) for weight in weights]
-    stage = Play(inside=inside)
+    factors = more or {}
+    names = list(WEIGHTS)
+    weights = [WEIGHTS[name] * factors.get(name, 1.0) * random.choice(MOODS) for name in names]
+    stage = Play(random.getrandbits(48), inside=inside)
     step = 0
     try:
         for step in range(steps):  # noqa: B007

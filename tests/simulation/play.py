@@ -91,6 +91,15 @@ QUEUES = {
 MODELS = ("pixel", "ipad")
 
 
+def _some(pick: Pick, treatments: tuple[Treatment, ...]) -> tuple[Treatment, ...]:
+    """All of them; or only a few, which then meet more often; or the plainest and those that need something scarce."""
+    how = pick.of(("all", "few", "scarce"))
+    first, second = pick.of(treatments), pick.of(treatments)
+    if how == "few":
+        return treatments[0], first, second
+    return treatments if how == "all" else (treatments[0], *(each for each in treatments if each.resources))
+
+
 def slots_of(queue: str, count: int, shift: int = 0) -> tuple[Slot, ...]:
     """A queue's slots; those of `device` have labels."""
     names = [f"{queue}-{n}" for n in (2, 10, 1, 3)][:count]
@@ -102,10 +111,16 @@ def slots_of(queue: str, count: int, shift: int = 0) -> tuple[Slot, ...]:
 class Play:
     """A life, and all that can be done to it."""
 
-    def __init__(self, *, inside: bool = True) -> None:
+    def __init__(self, mood: int = 0, *, inside: bool = True) -> None:
+        """`mood`: which few kinds of jobs there are, how they like to end, and whether they take long."""
         self.life = Life(inside=inside)
         self.past: deque[e.Event] = deque(maxlen=REMEMBERED)
         self.last_job = 0
+        pick = Pick(mood)
+        queues = pick.of((("fast", "plain", "device"), ("fast",), ("fast", "plain"), ("device",), ("plain", "device")))
+        self.fate = pick.of((None, None, None, E.INFRA, E.SIGNAL, E.EXIT))
+        self.slow = pick.of((False, False, False, True))
+        self.cast = {queue: _some(pick, TREATMENTS[queue]) for queue in queues}
         for name, settings in QUEUES.items():
             self.life.queue(settings, slots_of(name, 2))
 
@@ -116,7 +131,7 @@ class Play:
         pick = Pick(n)
         new: list[NewJob] = []
         for _ in range(pick.of((1, 1, 2, 5))):
-            treatment = pick.of(TREATMENTS[pick.of(("fast", "plain", "device"))])
+            treatment = pick.of(self.cast[pick.of(tuple(self.cast))])
             if pick.of((False, True)):
                 treatment = replace(treatment)  # equal, but another object
             wall = self.life.now.wall
@@ -148,8 +163,9 @@ class Play:
         """Treat an unfinished job otherwise."""
         pick = Pick(n)
         jobs = [row.job for row in self.life.ledger.unfinished() if self.life.ledger.on_disk(row.job) is not None]
+        live = [job for job in jobs if job in self.life.bench.lives]
         if jobs:
-            row = self.life.ledger.on_disk(pick.of(jobs))
+            row = self.life.ledger.on_disk(pick.of(live if live and pick.of((True, False)) else jobs))
             assert row is not None
             treatment = pick.of(TREATMENTS[row.treatment.queue])
             wall = self.life.now.wall
@@ -184,14 +200,34 @@ class Play:
 
     def _outcome(self, pick: Pick) -> e.Finished:
         failure = pick.of((*[None] * 6, *[E.SIGNAL] * 4, *[E.INFRA] * 2, E.EXIT, E.EXCEPTION, E.REJECTED, E.OOM))
+        if self.fate is not None and pick.of((True, True, False)):
+            failure = self.fate
         died = failure is E.SIGNAL and pick.of((True, True, True, False))
         lost = failure is E.INFRA and pick.of((True, False))
-        after_s = pick.of((None, None, 3.0)) if failure else None
-        return e.Finished(0, 0, failure, after_s, pick.of((0.0, 0.25, 0.5, 0.99)), died, lost, self._run_s(pick))
+        after_s = pick.of((None, None, None, 3.0)) if failure else None
+        run_s = 2.0 if self.slow else pick.of((0.001, 0.002, 0.001, None))
+        return e.Finished(0, 0, failure, after_s, pick.of((0.0, 0.25, 0.5, 0.99)), died, lost, run_s)
 
-    @staticmethod
-    def _run_s(pick: Pick) -> float | None:
-        return pick.of((0.001, 0.002, 0.001, None))
+    def race(self, n: int) -> None:
+        """A slot's attempt ends, and the next begins before anybody has heard of that."""
+        pick = Pick(n)
+        if busy := self.life.floor.busy():
+            where = pick.of(busy)
+            self.life.floor.begin(where, self.life.now.wall)
+            self.life.floor.end(where, self._outcome(pick))
+            self.life.floor.begin(where, self.life.now.wall)
+
+    def bustle(self, n: int) -> None:
+        """Every slot goes on: attempts begin, most of them end, and all of it is heard of."""
+        pick, floor = Pick(n), self.life.floor
+        for where in floor.busy():
+            floor.begin(where, self.life.now.wall)
+            if pick.of((True, True, False)):
+                floor.end(where, self._outcome(pick))
+        for _ in range(len(floor.letters())):
+            self.deliver(pick.n)
+            self.deliver(0)
+        self.life.round()
 
     def deliver(self, n: int) -> None:
         """A message comes in; sometimes one from behind a claim overtakes."""
@@ -202,19 +238,24 @@ class Play:
         where = pick.of(letters)
         mail = floor.mail[where]
         if len(mail) > 1 and pick.of((False, False, True)):
-            mail[0], mail[1] = (mail[1], mail[0]) if _may_swap(mail[0], mail[1]) else (mail[0], mail[1])
+            _swap(mail)
         self.past.append(mail[0])
         self.life.deliver(where)
 
     def stale(self, n: int) -> None:
         """A message that means no live attempt, or says what is known: nothing comes of it."""
         pick, bench = Pick(n), self.life.bench
-        kind = pick.of(("again", "old", "unknown"))
+        kind = pick.of(("again", "old", "unasked", "unknown"))
         if kind == "again" and self.past:
             message = pick.of(list(reversed(self.past)))
             live = bench.live(message.job, message.attempt)  # type: ignore[union-attr]
             if live is None or isinstance(message, e.Started | e.Renewed):
                 self.life.send(message)
+            return
+        unasked = [live for live in bench.lives.values() if not live.recalling]
+        if kind == "unasked" and unasked:
+            live = pick.of(unasked)
+            self.life.send(e.Recalled(live.job, live.attempt))
             return
         rows = list(self.life.ledger.rows.values()) if kind == "old" else []
         job, attempt = UNKNOWN, 1
@@ -255,8 +296,17 @@ class Play:
     def wait(self, n: int) -> None:
         """Time passes, and is looked at in time, or too late."""
         pick = Pick(n)
-        self.pass_s(pick.of((0.5, 0.1, 2.0, 2.5, 7.0, 11.0)))
+        self.pass_s(pick.of((0.5, 0.1, 2.0, 2.5, 3.0, 7.0, 11.0)))
         if pick.of((True, True, True, False)):
+            self.life.send(e.Ticked())
+
+    def watch(self, n: int) -> None:
+        """A while passes, and supervision sees most of what lives now and then."""
+        pick = Pick(n)
+        for _ in range(4):
+            self.pass_s(2.5)
+            if pick.of((True, True, False)):
+                self.renew(pick.of((0, 1)))
             self.life.send(e.Ticked())
 
     def pass_s(self, seconds: float) -> None:
@@ -277,8 +327,8 @@ class Play:
         settings = self.life.bench.lanes[pick.of(tuple(QUEUES))].settings
         changes: dict[str, object] = pick.of(
             (
-                {"paused": not settings.paused, "paused_reason": "somebody wants to"},
-                {"slots": pick.of((None, 1, 2, 3, 0))},
+                {"paused": pick.of((False, False, True)), "paused_reason": "somebody wants to"},
+                {"slots": pick.of((None, None, 2, 1, 3, 0))},
                 {"batch_size": pick.of((2, 3, 1))},
                 {"lease_s": pick.of((8.0, 30.0))},
             )
@@ -289,7 +339,7 @@ class Play:
         """A runner has other slots, or other labels, or holds one."""
         pick = Pick(n)
         queue = pick.of(tuple(QUEUES))
-        slots = list(slots_of(queue, pick.of((2, 3, 1, 4, 0)), pick.of((0, 1))))
+        slots = list(slots_of(queue, pick.of((2, 2, 3, 1, 4, 0)), pick.of((0, 1))))
         if slots and pick.of((False, False, True)):
             slots[0] = replace(slots[0], ready=False, reason="it is charging")
         self.life.send(e.SlotsOffered(queue, tuple(slots)))
@@ -297,7 +347,7 @@ class Play:
     def runner(self, n: int) -> None:
         """A runner can run jobs, or cannot."""
         pick = Pick(n)
-        self.life.send(e.RunnerChanged(pick.of(tuple(QUEUES)), pick.of((True, True, False))))
+        self.life.send(e.RunnerChanged(pick.of(tuple(QUEUES)), pick.of((True, True, True, False))))
 
     def release(self, n: int) -> None:
         """A slot's session ends."""
@@ -314,16 +364,15 @@ class Play:
     def crash(self, n: int) -> None:
         """The server ends in the middle of a round, before or after its decisions."""
         pick = Pick(n)
-        how = pick.of(tuple(How))
+        how = pick.of((How.DROPPED, How.FULL, How.UNHEARD, How.FULL))
         if how is How.UNHEARD or pick.of((True, False)):
             self.life.decide()
         restart(self.life, how, pick.n)
 
 
-def _may_swap(first: e.Event, second: e.Event) -> bool:
-    """Messages about different attempts have no order; a recall's answer stays where it is."""
-    return (
-        isinstance(first, e.Finished | e.Started)
-        and isinstance(second, e.Finished | e.Started)
-        and first.job != second.job
-    )
+def _swap(mail: deque[e.Event]) -> None:
+    """The second overtakes the first: messages about different attempts have no order, but a recall's answer stays."""
+    first, second = mail[0], mail[1]
+    free = isinstance(first, e.Finished | e.Started) and isinstance(second, e.Finished | e.Started)
+    if free and first.job != second.job:  # type: ignore[union-attr]
+        mail[0], mail[1] = second, first
