@@ -186,7 +186,7 @@ class Server:
             if self.engine.fatal.done():
                 return self.engine.fatal.result()
             await self._drain(at_once)
-        return 0
+            return self.engine.fatal.result() if self.engine.fatal.done() else 0
 
     async def _drain(self, at_once: asyncio.Event) -> None:
         """Start nothing more, let running jobs go on for a while, requeue the rest; a second signal cuts it short."""
@@ -198,7 +198,8 @@ class Server:
         await self._until_idle(self.settings.server.drain_grace_s, at_once)
         for attempt in list(engine.floor.live.values()):
             engine.post(StopRequested(attempt.job, attempt.attempt, StopReason.DRAIN))
-        await self._until_idle(REQUEUE_S, at_once)
+        graces = [lane.config.grace_s for lane in self._lanes.values()]
+        await self._until_idle(max(graces) + REQUEUE_S, at_once)
         await self.engine.supervision.stop()
         await engine.stop()
         if not engine.floor.live:
@@ -208,7 +209,11 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self.engine.floor.live and not at_once.is_set() and not self.engine.fatal.done():
-                    await self.engine.round_done()
+                    done = (self.engine.round_done(), at_once.wait(), asyncio.shield(self.engine.fatal))
+                    waits = [asyncio.ensure_future(each) for each in done]
+                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                    for each in waits:
+                        each.cancel()
 
 
 def _spare_collector() -> None:

@@ -1,27 +1,15 @@
 """The Job that clients see, made from the store's row."""
 
 import time
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hpcq.engine.times import timestamp
+
 if TYPE_CHECKING:
     from hpcq.store.rows import AttemptRow, EventRow, JobRow
 
-
-@lru_cache(4096)
-def _second(whole: int) -> str:
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def timestamp(wall: float | None) -> str | None:
-    """RFC 3339 in UTC, with milliseconds."""
-    if wall is None:
-        return None
-    whole = int(wall)
-    return f"{_second(whole)}.{int((wall - whole) * 1000):03}Z"
 
 
 def embedded(value: bytes | None) -> orjson.Fragment | None:

@@ -10,7 +10,7 @@ from hpcq.core.queues import Queue
 
 def assign(book: Book) -> None:
     """Start whatever can start, then claim ahead and recall."""
-    book.capacity.reserved = {}
+    book.capacity.forget_kept()
     unfit: set[Resources] = set()
     if not book.draining:
         _start_all(book, unfit)
@@ -33,12 +33,12 @@ def _start_all(book: Book, unfit: set[Resources]) -> None:
         choices.remove(least)
         rank, order, choice = least
         while kept and kept[0][0] < rank:
-            before, names = kept.pop(0)
-            book.capacity.reserve(names, before)
+            before, resources, names = kept.pop(0)
+            book.capacity.keep(resources, names, before)
         _try(book, waiting[order], choice, rank, unfit)
         _look(book, waiting[order], order, unfit, choices)
-    for before, names in kept:
-        book.capacity.reserve(names, before)
+    for before, resources, names in kept:
+        book.capacity.keep(resources, names, before)
 
 
 def _look(book: Book, queue: Queue, order: int, unfit: set[Resources], choices: list[tuple[Rank, int, Choice]]) -> None:
@@ -66,13 +66,14 @@ def _try(book: Book, queue: Queue, choice: Choice, rank: Rank, unfit: set[Resour
             queue.passed = (choice.job, short)
 
 
-def _kept(book: Book) -> list[tuple[Rank, tuple[str, ...]]]:
+def _kept(book: Book) -> list[tuple[Rank, Resources, tuple[str, ...]]]:
     """What is kept for jobs that were passed over: others of their queue, which ask for none of it, took the slots.
 
     Such a job is not looked at while its queue has no slot for it; without this, whoever asks for less could take the
-    resource in that time, again and again, and the job would starve.
+    resource in that time, again and again, and the job would starve. A job that no slot could take keeps nothing: it
+    may wait for ever.
     """
-    kept: list[tuple[Rank, tuple[str, ...]]] = []
+    kept: list[tuple[Rank, Resources, tuple[str, ...]]] = []
     for queue in book.queues.values():
         if queue.passed is None:
             continue
@@ -80,8 +81,11 @@ def _kept(book: Book) -> list[tuple[Rank, tuple[str, ...]]]:
         kind = book.queued.get(job)
         if kind is None or not queue.runnable or book.queue(kind.treatment.queue) is not queue:
             queue.passed = None
-        elif any(place.admits(kind.treatment.requires) for place in queue.idle.values()):
-            queue.passed = None  # its turn comes the usual way
-        elif book.capacity.possible(kind.treatment.resources):
-            kept.append(((-kind.treatment.priority, job), names))
+            continue
+        wanted = kind.treatment
+        places = [place for place in queue.places.values() if place.usable and place.admits(wanted.requires)]
+        if not places or any(not place.jobs for place in places):
+            queue.passed = None  # nothing could take it, or its turn comes the usual way
+        elif book.capacity.possible(wanted.resources):
+            kept.append(((-wanted.priority, job), wanted.resources, names))
     return sorted(kept)

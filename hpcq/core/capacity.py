@@ -18,18 +18,37 @@ class Capacity:
         self.items = {name: tuple(each) for name, each in items.items()}
         self.free_items = {name: list(each) for name, each in items.items()}
         self.reserved: dict[str, Rank] = {}  # the earliest job that waits for this resource, as of the last decision
+        self.aside: dict[str, dict[int, float]] = {}  # amounts kept for jobs that only lack a slot, likewise
 
     def possible(self, resources: Resources) -> bool:
         """Whether it would fit if nothing else ran."""
         return all(amount <= self.totals.get(name, 0) for name, amount in resources)
 
+    def spare(self, name: str) -> float:
+        """What is free of it, and not kept for a job that only lacks a slot."""
+        free = self.free.get(name, 0)
+        return free - sum(self.aside[name].values()) if name in self.aside else free
+
     def short_of(self, resources: Resources) -> tuple[str, ...]:
-        """The names of which less is free than is asked for."""
-        return tuple(name for name, amount in resources if amount > self.free.get(name, 0))
+        """The names of which less is to be had than is asked for."""
+        return tuple(name for name, amount in resources if amount > self.spare(name))
 
     def fits(self, resources: Resources) -> bool:
         """Whether it can be taken now, and nothing of it is kept for another."""
-        return all(name not in self.reserved and amount <= self.free.get(name, 0) for name, amount in resources)
+        return all(name not in self.reserved and amount <= self.spare(name) for name, amount in resources)
+
+    def forget_kept(self) -> None:
+        """A new decision: nothing is kept for anybody yet."""
+        self.reserved = {}
+        self.aside = {}
+
+    def keep(self, resources: Resources, names: tuple[str, ...], rank: Rank) -> None:
+        """Keep these for a job that has no slot now: all of what it is short of, else as much as it asks for."""
+        for name, amount in resources:
+            if name in names and amount > self.free.get(name, 0):
+                self.reserve((name,), rank)
+            elif name in names:
+                self.aside.setdefault(name, {})[rank[1]] = amount
 
     def reserve(self, names: tuple[str, ...], rank: Rank) -> None:
         """Keep these for the job of that rank; what is kept for an earlier one stays so."""

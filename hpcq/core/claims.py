@@ -33,7 +33,9 @@ def _unfit(book: Book, queue: Queue, unfit: set[Resources]) -> set[Resources]:
     if job is None or kind is None:
         return unfit
     resources = kind.treatment.resources
-    if book.capacity.short_of(resources) or _withheld(book, resources, (-kind.treatment.priority, job)):
+    free = book.capacity.free
+    short = any(amount > free.get(name, 0) for name, amount in resources)
+    if short or _withheld(book, resources, (-kind.treatment.priority, job)):
         return unfit
     return unfit - {resources}
 

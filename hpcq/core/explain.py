@@ -164,6 +164,10 @@ def _resource(case: Case, name: str, amount: float) -> list[Reason]:
         return [Reason("resources", f"it asks for {amount:g} {name}; {free:g} of {total:g} are free", holders[:LISTED])]
     if kept is not None and kept[1] != case.job and kept < (-case.treatment.priority, case.job):
         return [Reason("resources", f"{name} is kept for an earlier job that is short of it", (kept[1],))]
+    aside = {job: each for job, each in capacity.aside.get(name, {}).items() if job != case.job}
+    if amount > free - sum(aside.values()):
+        text = f"of the {free:g} {name} that are free, {sum(aside.values()):g} are kept for an earlier job"
+        return [Reason("resources", text, tuple(aside)[:LISTED])]
     return []
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hpcq.core.job import Moment
+from hpcq.core.job import Moment, Treatment
 from hpcq.engine import environment, files
 from hpcq.engine.scope import Scope, ScopeSpawn
 from hpcq.engine.verdict import plain
@@ -24,21 +24,23 @@ class Surroundings:
     server_id: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """A try at a job on a slot. Thread-safe: what it has is set before its runner sees it, or made idempotently."""
 
     around: Surroundings
     job: int
     job_id: str
+    number: int  # the job's, as people see it
     attempt: int
     queue: str
     org_id: str
     slot: SlotView
     scope: Scope
+    treatment: Treatment  # how the job was treated when it got the slot
     params: Any
     resources: Mapping[str, float]
-    items: Sequence[tuple[str, tuple[str, ...]]]
+    items: tuple[tuple[str, tuple[str, ...]], ...]
     on_progress: Callable[["Attempt", dict[str, Any]], None]
     dependencies: frozenset[str] = frozenset()
     session_key: str | None = None
@@ -48,6 +50,8 @@ class Attempt:
     began: float | None = None  # monotonic, when the runner has begun it
     began_at: float | None = None  # wall
     progress: dict[str, Any] | None = None
+    stop_grace_s: float | None = None  # it is to be stopped
+    over: bool = False  # the runner is done with it: a stop comes too late
     _used: set[str] = field(default_factory=set)
 
     @property

@@ -48,13 +48,12 @@ class Driver:
         self._post = post
         self._waiting: deque[Attempt] = deque()
         self._handed: deque[tuple[Attempt, Handle]] = deque()
-        self._stops: dict[int, float] = {}  # job -> grace of a stop that came before its start had returned
         self._preparing: asyncio.Task[None] | None = None
         self._current: Attempt | None = None
-        self._stopping: set[int] = set()
-        self._recalls: dict[int, asyncio.Task[None]] = {}
+        self._stopping: set[Attempt] = set()
+        self._recalls: dict[Attempt, asyncio.Task[None]] = {}
         self._window = 1 + lane.ahead  # attempts that the runner may have: the running one, and those ahead
-        self._waits: dict[int, asyncio.Task[Outcome]] = {}
+        self._waits: dict[Attempt, asyncio.Task[Outcome]] = {}
         self._wake = asyncio.Event()
         self._work = spawn(self._run(), f"slot {slot.name}")
         self.on_over_memory: Callable[[Attempt], None] = lambda _attempt: None
@@ -63,31 +62,36 @@ class Driver:
 
     def give(self, attempt: Attempt) -> None:
         """The next attempt of this slot, behind those it has."""
+        if attempt.stop_grace_s is not None:
+            self._finish_unbegun(attempt)
+            return
         self._waiting.append(attempt)
         self._wake.set()
 
-    def recall(self, job: int) -> None:
+    def recall(self, attempt: Attempt) -> None:
         """Take a claim back, if it has not begun."""
-        attempt = self._take(job)
-        if attempt is not None:
-            self._post(Recalled(job, attempt.attempt))
+        if attempt in self._waiting:
+            self._waiting.remove(attempt)
+            self._post(Recalled(attempt.job, attempt.attempt))
             return
         for handed, handle in self._handed:
-            if handed.job == job and handed.began is None and job not in self._recalls:
-                self._recalls[job] = spawn(self._recall(handed, handle), f"recall {handed.key}")
+            if handed is attempt and handed.began is None and handed not in self._recalls:
+                self._recalls[handed] = spawn(self._recall(handed, handle), f"recall {handed.key}")
 
-    def stop(self, job: int, grace_s: float) -> None:
-        """End an attempt, wherever it is."""
-        attempt = self._take(job)
-        if attempt is not None:
+    def stop(self, attempt: Attempt, grace_s: float) -> None:
+        """End an attempt, wherever it is; one that the runner is done with has ended."""
+        if attempt.over:
+            return
+        attempt.stop_grace_s = grace_s
+        if attempt in self._waiting:
+            self._waiting.remove(attempt)
             self._finish_unbegun(attempt)
             return
         for handed, handle in self._handed:
-            if handed.job == job:
-                self._stop_handed(handed, handle, grace_s)
+            if handed is attempt:
+                self._stop_handed(handed, handle)
                 return
-        self._stops[job] = grace_s
-        if self._preparing is not None and self._current is not None and self._current.job == job:
+        if self._preparing is not None and self._current is attempt:
             self._preparing.cancel()
 
     def resume(self, attempt: Attempt, handle: Handle) -> None:
@@ -125,7 +129,7 @@ class Driver:
                 await self._idle()
             try:
                 await self._hand_over()
-                if self._handed and (recall := self._recalls.get(self._handed[0][0].job)):
+                if self._handed and (recall := self._recalls.get(self._handed[0][0])):
                     await asyncio.wait({recall})  # its turn has come, unless it is taken back
                 elif self._handed:
                     await self._see_through(*self._handed[0])
@@ -156,7 +160,7 @@ class Driver:
         except Exception as error:
             log.warning("queue %s: recalling %s: %s", self.lane.name, attempt.key, error)
         finally:
-            del self._recalls[attempt.job]
+            del self._recalls[attempt]
 
     @property
     def _room(self) -> bool:
@@ -184,6 +188,14 @@ class Driver:
 
     async def _prepared(self, attempt: Attempt) -> bool:
         """The slot has the attempt's session; False: it has ended already."""
+        if not await self._has_session(attempt):
+            return False
+        if attempt.stop_grace_s is not None:  # a stop came meanwhile
+            self._finish_unbegun(attempt)
+            return False
+        return True
+
+    async def _has_session(self, attempt: Attempt) -> bool:
         runner = self.lane.runner
         if runner is None:
             await self._end(attempt, failure_of(Infra(self.lane.health.message)), session_lost=True)
@@ -193,6 +205,9 @@ class Driver:
         await self._release()
         if attempt.session_key is None:
             return True
+        if attempt.stop_grace_s is not None:
+            return True
+        self._session_key = attempt.session_key  # from here on there is something to release
         limit = self.lane.config.prepare_timeout_s
         prepare = self.lane.call(lambda: runner.prepare(self.slot, attempt), limit, "prepare")
         self._preparing = spawn(prepare, f"prepare {attempt.key}")
@@ -211,7 +226,6 @@ class Driver:
             return False
         finally:
             self._preparing = None
-        self._session_key = attempt.session_key
         return True
 
     async def _start(self, batch: list[Attempt]) -> None:
@@ -226,12 +240,11 @@ class Driver:
                 await self._ended_by(attempt, error)
             return
         for attempt, handle, text in zip(batch, handles, texts, strict=True):
+            self._handed.append((attempt, handle))
             if self.lane.durable:
                 await self._save(attempt, text)
-            self._handed.append((attempt, handle))
-            grace_s = self._stops.pop(attempt.job, None)
-            if grace_s is not None:
-                self._stop_handed(attempt, handle, grace_s)
+            if attempt.stop_grace_s is not None:
+                self._stop_handed(attempt, handle)
 
     async def _save(self, attempt: Attempt, handle: bytes) -> None:
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -243,7 +256,9 @@ class Driver:
         if attempt.began is None:
             attempt.begin(now())
             self._post(Started(attempt.job, attempt.attempt))
-        wait = self._waits[attempt.job] = spawn(self._outcome(attempt, handle), f"wait {attempt.key}")
+        wait = self._waits[attempt] = spawn(self._outcome(attempt, handle), f"wait {attempt.key}")
+        if attempt.stop_grace_s is not None and attempt not in self._stopping:
+            spawn(self._give_up(wait), f"give up {attempt.key}")
         while len(self._handed) <= self._window // 2 and self.lane.ahead and not wait.done():
             self._wake.clear()
             woken = spawn(self._wake.wait(), "woken")
@@ -257,7 +272,7 @@ class Driver:
             if (current := asyncio.current_task()) and current.cancelling():
                 raise
             outcome = failure_of(RunnerFault(f"did not end the attempt within {STOP_S:g} s of being told to"))
-        del self._waits[attempt.job]
+        del self._waits[attempt]
         self._handed.popleft()
         await self._after(attempt, outcome)
 
@@ -280,10 +295,10 @@ class Driver:
             runner = self._runner()
             await self.lane.call(lambda: runner.stop(attempt, handle, 0.0), STOP_S, "stop")
 
-    def _stop_handed(self, attempt: Attempt, handle: Handle, grace_s: float) -> None:
-        if attempt.job not in self._stopping:
-            self._stopping.add(attempt.job)
-            spawn(self._stop(attempt, handle, grace_s), f"stop {attempt.key}")
+    def _stop_handed(self, attempt: Attempt, handle: Handle) -> None:
+        if attempt not in self._stopping:
+            self._stopping.add(attempt)
+            spawn(self._stop(attempt, handle, attempt.stop_grace_s or 0.0), f"stop {attempt.key}")
 
     async def _stop(self, attempt: Attempt, handle: Handle, grace_s: float) -> None:
         """Tell the runner to end it; one that does not listen loses its processes, and then its say."""
@@ -294,39 +309,42 @@ class Driver:
         except Exception as error:
             log.warning("queue %s: stopping %s: %s", self.lane.name, attempt.key, error)
             await self.scope.end()
-        if wait := self._waits.get(attempt.job):
-            await asyncio.wait({wait}, timeout=STOP_S)
-            wait.cancel()
-        self._stopping.discard(attempt.job)
+        self._stopping.discard(attempt)
+        if wait := self._waits.get(attempt):
+            await self._give_up(wait)
+
+    async def _give_up(self, wait: asyncio.Task[Outcome]) -> None:
+        """A runner that was told to stop has so long to return from `wait`."""
+        await asyncio.wait({wait}, timeout=STOP_S)
+        wait.cancel()
 
     # Ends.
 
-    def _take(self, job: int) -> Attempt | None:
-        for attempt in self._waiting:
-            if attempt.job == job:
-                self._waiting.remove(attempt)
-                return attempt
-        return None
-
     def _finish_unbegun(self, attempt: Attempt, *, session_lost: bool = False) -> None:
         """It was stopped before it began: the saved reason decides."""
-        self._stops.pop(attempt.job, None)
+        attempt.over = True
         outcome = failure_of(Infra("stopped before it began"))
         self._post(Ended(finished(attempt, outcome, session_lost=session_lost), attempt, outcome))
 
     async def _ended_by(self, attempt: Attempt, error: Exception, *, session_lost: bool = False) -> None:
+        attempt.over = True
         await self.scope.end()
         await self._end(attempt, failure_of(error), session_lost=session_lost)
 
     async def _after(self, attempt: Attempt, outcome: Outcome) -> None:
         """The runner is done with it: nothing of it may live, and then the place is free."""
-        self._stops.pop(attempt.job, None)
+        attempt.over = True
         if attempt.has_processes:
             await self.scope.end()
         await self._end(attempt, outcome)
 
     async def _end(self, attempt: Attempt, outcome: Outcome, *, session_lost: bool = False) -> None:
-        artifacts = await attempt.clean()
+        attempt.over = True
+        artifacts = None
+        try:
+            artifacts = await attempt.clean()
+        except OSError as error:  # whatever a job did to its folders, its end is told
+            log.warning("queue %s: cleaning up after %s: %s", self.lane.name, attempt.key, error)
         if outcome.error is not None and outcome.error.type == "infra":
             spawn(self.lane.ask_health(), f"health of {self.lane.name}")
         self._post(Ended(finished(attempt, outcome, session_lost=session_lost), attempt, outcome, artifacts))

@@ -1,6 +1,7 @@
 """The consumer of the one inbox: drain, resolve, let the core decide, commit, and only then answer, publish and act."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hpcq.core.effects import Start
-from hpcq.core.events import QueueChanged, Ticked
+from hpcq.core.events import QueueChanged, Recalled, Ticked
 from hpcq.core.job import Moment, State, Treatment
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import errors
@@ -39,7 +40,7 @@ from hpcq.engine.round import Gathering
 from hpcq.engine.spawned import spawn
 from hpcq.engine.spec import JobPatch
 from hpcq.engine.watchers import Watchers
-from hpcq.store.errors import StoreBroken, StoreFull
+from hpcq.store.errors import StoreBroken, StoreFull, StoreRefused
 from hpcq.store.reader import Reader
 from hpcq.store.rows import Committed, EventRow, QueueRow
 from hpcq.store.writer import Writer
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hpcq.engine")
 PROGRESS_S = 1.0
+PROBE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +173,20 @@ class Engine:
         try:
             committed = await self._commit(gathering)
         except StoreFull as full:
-            await self._out_of_space(full, messages, replies)
+            await self._out_of_space(full, messages)
+            return
+        except StoreRefused as refused:
+            await self._isolate(refused, messages)
             return
         except StoreBroken:
-            for reply, _ in replies:
-                _refuse(reply, errors.OutcomeUnknown("the disk failed while writing; the request may have been kept"))
+            _refuse_all(messages, errors.OutcomeUnknown("the disk failed while writing; the request may be kept"))
             raise
         self.core.committed()
+        for message in messages:
+            if isinstance(message, Ended | Recalled):
+                event = message.event if isinstance(message, Ended) else message
+                self.floor.ended(event.job, event.attempt)
+                self._told.pop(event.job, None)
         self._publish(committed.events)
         for reply, answer in replies:
             if not reply.done():
@@ -198,8 +207,6 @@ class Engine:
         at = gathering.now
         try:
             if isinstance(message, Ended):
-                self.floor.live.pop(message.event.job, None)
-                self._told.pop(message.event.job, None)
                 gathering.add(self.core.handle(message.event, at), message)
             elif isinstance(message, HandleMade):
                 gathering.rest.handles.append((message.job, message.attempt, message.handle))
@@ -272,31 +279,38 @@ class Engine:
         self.hub.publish(events)
         self.watchers.tell(events)
 
-    async def _out_of_space(
-        self, full: StoreFull, messages: Sequence[Message], replies: list[tuple[Reply, Any]]
-    ) -> None:
-        """Nothing of the round happened: refuse its requests, load the core afresh, replay what runners said."""
+    async def _out_of_space(self, full: StoreFull, messages: Sequence[Message]) -> None:
+        """Nothing of the round happened: refuse its requests, load the core afresh, replay what runners said.
+
+        No round is tried, and requests are refused at the door, until the store takes a commit again.
+        """
         log.error("the disk is full: %s; submits are refused until there is space again", full)
         self.full = True
-        for reply, _ in replies:
-            _refuse(reply, errors.OutOfSpace(f"the disk is full, nothing was kept: {full}"))
-        kept = [message for message in messages if not isinstance(message, Request)]
-        self._inbox.extendleft(reversed(kept))
+        _refuse_all(messages, errors.OutOfSpace(f"the disk is full, nothing was kept: {full}"))
+        self._inbox.extendleft(message for message in reversed(messages) if not isinstance(message, Request))
+        while self.full:
+            await asyncio.sleep(PROBE_S)
+            with contextlib.suppress(StoreFull):
+                await self.writer.probe()
+                self.full = False
+        log.warning("there is space again")
+        await self._afresh()
+        self._ready.set()
+
+    async def _isolate(self, refused: StoreRefused, messages: Sequence[Message]) -> None:
+        """The store refuses a round that breaks its rules: a bug. Find the message, and drop it alone."""
+        log.error("the store refuses a round of %d messages: %s", len(messages), refused)
+        await self._afresh()
+        if len(messages) > 1:
+            for message in messages:
+                await self._round([message])
+        else:
+            _refuse_all(messages, RuntimeError(f"the store refuses it: {refused}"))
+
+    async def _afresh(self) -> None:
         await self._reload(self)
         self._admission.numbers = Numbers(await self.writer.counters())
-        spawn(self._probe(), "probe")
-
-    async def _probe(self) -> None:
-        """Wait until the store takes a commit again."""
-        while self.full:
-            await asyncio.sleep(1.0)
-            try:
-                await self.writer.probe()
-            except StoreFull:
-                continue
-            self.full = False
-            log.warning("there is space again")
-            self._ready.set()
+        self.post(Ticked())
 
     # What the API asks for. All of these return after COMMIT.
 
@@ -362,6 +376,13 @@ def _with_row(answer: Any, committed: Committed) -> Any:
     if isinstance(answer, Submission) and answer.job is not None:
         return replace(answer, row=committed.started.get(answer.job))
     return answer
+
+
+def _refuse_all(messages: Sequence[Message], error: Exception) -> None:
+    """Answer the requests among these messages; what runners say is replayed."""
+    for message in messages:
+        if isinstance(message, Request) and message.reply is not None:
+            _refuse(message.reply, error)
 
 
 def _refuse(reply: Reply, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """Where a job's files lie: `<data>/jobs/<last two of the id>/<id>/`. Folders are made when first asked for."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -78,4 +79,5 @@ def _listed(folder: Path, prefix: str) -> Iterator[dict[str, object]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _listed(Path(entry.path), f"{prefix}{entry.name}/")
         elif entry.is_file(follow_symlinks=False):
-            yield {"name": f"{prefix}{entry.name}", "size": entry.stat(follow_symlinks=False).st_size}
+            with contextlib.suppress(OSError):  # a folder that may be listed but not entered
+                yield {"name": f"{prefix}{entry.name}", "size": entry.stat(follow_symlinks=False).st_size}

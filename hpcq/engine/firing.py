@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from hpcq.engine.cron import missed, next_after
-from hpcq.engine.views import timestamp
+from hpcq.engine.times import timestamp
 from hpcq.store.rows import EventRow, Round, ScheduleRow, ScheduleRun
 
 CAUGHT_UP = 100  # the most missed times that `catch_up: all` makes good

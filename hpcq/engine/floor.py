@@ -172,10 +172,20 @@ class Floor:
         if isinstance(effect, Start):
             assert row is not None
             self._begin(driver, effect, row)
-        elif isinstance(effect, Stop):
-            driver.stop(effect.job, effect.grace_s)
+            return
+        attempt = self.live.get(effect.job)
+        if attempt is None or attempt.attempt != effect.attempt:
+            return  # it has ended: its news is on the way
+        if isinstance(effect, Stop):
+            driver.stop(attempt, effect.grace_s)
         else:
-            driver.recall(effect.job)
+            driver.recall(attempt)
+
+    def ended(self, job: int, number: int) -> None:
+        """This attempt is over, or was taken back, and that is on disk."""
+        attempt = self.live.get(job)
+        if attempt is not None and attempt.attempt == number:
+            del self.live[job]
 
     def _driver(self, queue: str, name: str) -> Driver:
         driver = self._drivers.get((queue, name))
@@ -230,7 +240,7 @@ class Floor:
         row: JobRow,
         spec: dict[str, Any],
         number: int,
-        items: Sequence[tuple[str, tuple[str, ...]]] = (),
+        items: tuple[tuple[str, tuple[str, ...]], ...] = (),
     ) -> Attempt:
         """The attempt that a driver is given."""
         treatment = row.treatment
@@ -238,6 +248,7 @@ class Floor:
             around=self._around,
             job=row.job,
             job_id=row.id,
+            number=row.number,
             attempt=number,
             queue=treatment.queue,
             org_id=treatment.org_id,
@@ -248,23 +259,27 @@ class Floor:
             items=items,
             on_progress=self.on_progress,
             dependencies=frozenset(need["job"] for need in spec.get("depends_on", ()) if "job" in need),
+            treatment=treatment,
             session_key=treatment.session_key,
             timeout_s=treatment.timeout_s,
         )
 
-    def resumable(self, row: JobRow) -> Attempt:
+    async def resumable(self, row: JobRow) -> Attempt:
         """The attempt that was live before a restart, so that its runner can be asked for it."""
         assert row.slot is not None
         driver = self._driver(row.queue, row.slot)
-        spec = orjson.loads(row.spec)
+        lane, spec = driver.lane, orjson.loads(row.spec)
         attempt = self.attempt(driver, row, spec, row.history.attempt)
-        attempt.params = driver.lane.request_params(spec["params"])
+        if lane.foreign:
+            attempt.params = await lane.guarded(lambda: lane.request_params(spec["params"]))
+        else:
+            attempt.params = lane.request_params(spec["params"])
         return attempt
 
     def resume(self, attempt: Attempt, handle: dict[str, Any], now: Moment, started_at: float | None) -> None:
-        """Its runner has found it again: wait for its end."""
-        attempt.begin(now)
-        attempt.began_at = started_at or now.wall
+        """Its runner has found it again: wait for its end. One that had not begun begins now."""
+        if started_at is not None:
+            attempt.begin(Moment(started_at, now.mono - max(0.0, now.wall - started_at)))
         self.live[attempt.job] = attempt
         self._driver(attempt.queue, attempt.slot.name).resume(attempt, handle)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import psutil
 
-from hpcq.core.events import Attached, Loaded, Orphaned, QueueChanged
+from hpcq.core.events import Attached, Draining, Loaded, Orphaned, QueueChanged
 from hpcq.core.job import State
 from hpcq.engine.alarm import now
 from hpcq.engine.engine import Engine
@@ -45,6 +45,8 @@ async def recover(engine: Engine, last: LastLife) -> None:
         committed = await engine.writer.commit(await gathering.finished())
         engine.hub.publish(committed.events)
     engine.core.committed()
+    for effect in gathering.acting:  # stops that were asked for before
+        engine.floor.act(effect, None)
 
 
 async def reload(engine: Engine) -> None:
@@ -57,10 +59,14 @@ async def reload(engine: Engine) -> None:
         attempt = engine.floor.live.get(row.job)
         if attempt is not None and attempt.attempt == row.history.attempt:
             began_at = None if row.state is State.STARTING else attempt.began_at  # the runner's word is replayed
-            event = Attached(row.as_new(), attempt.slot.name, began_at, row.stop)
+            event = Attached(
+                row.as_new(), attempt.slot.name, began_at, row.stop, items=attempt.items, ran_as=attempt.treatment
+            )
             gathering.add(core.handle(event, gathering.now))
         else:  # its Start was never acted on
             gathering.add(core.handle(Orphaned(row.as_new(), row.stop), gathering.now))
+    if engine.draining:
+        core.handle(Draining(), gathering.now)
     core.committed()
 
 
@@ -99,11 +105,11 @@ async def _take_up(engine: Engine, row: JobRow, last: LastLife, gathering: Gathe
     if lane is not None and lane.durable and lane.runner is not None and row.slot is not None:
         handle = orjson.loads(row.handle) if row.handle else None
         runner = lane.runner
-        resumed = engine.floor.resumable(row)
         try:
+            resumed = await engine.floor.resumable(row)
             found = await lane.call(lambda: runner.attach(resumed, handle), ATTACH_S, "attach")
         except Exception as error:
-            log.warning("attempt %s could not be looked up: %s", resumed.key, error)
+            log.warning("job %s: its attempt could not be looked up: %s", row.id, error)
             found = False
         if found:
             engine.floor.resume(resumed, handle or {}, gathering.now, row.started_at)

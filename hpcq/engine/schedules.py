@@ -24,7 +24,7 @@ from hpcq.engine.ids import uuid7
 from hpcq.engine.messages import Message, Reply, SaveSchedule, Submit
 from hpcq.engine.schedule_spec import check, placed, tagged
 from hpcq.engine.spawned import spawn
-from hpcq.engine.views import timestamp
+from hpcq.engine.times import timestamp
 from hpcq.store.rows import ScheduleRow, ScheduleRun
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """What clients see of queues, runners, reasons and health."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hpcq.core.explain import Explanation
@@ -10,18 +9,12 @@ from hpcq.engine.alarm import now
 from hpcq.engine.errors import NotFound
 from hpcq.engine.lane import Lane
 from hpcq.engine.registry import Found
+from hpcq.engine.times import timestamp
 from hpcq.store.filter import Filter
 from hpcq.store.rows import JobRow
 
 if TYPE_CHECKING:
     from hpcq.engine.engine import Engine
-
-
-def timestamp(wall: float | None) -> str | None:
-    """RFC 3339 in UTC, with milliseconds."""
-    if wall is None:
-        return None
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Views:
@@ -54,7 +47,7 @@ class Views:
             "runner": lane.runner_name,
             "ready": lane.health.ready,
             "message": lane.health.message,
-            "slots": len([slot for slot in view.slots if slot.state != "gone"]),
+            "slots": sum(slot.state != "leaving" for slot in view.slots),
             "file_slots": lane.config.slots,
             "slots_changed": bool((row := engine.live_settings.get(name)) and row.slots is not None),
             "paused": settings.paused,

@@ -2,7 +2,6 @@
 
 from collections import deque
 from itertools import zip_longest
-from math import inf
 
 from hpcq.core import events as e
 from hpcq.core import scheduler as door
@@ -344,10 +343,23 @@ class Life:
         return not any(self._before(other.treatment, wanted, free) for other in queued)
 
     def _before(self, asked: Treatment, wanted: Treatment, free: dict[str, float]) -> bool:
-        """Something is kept for an earlier job: one that is short of it, or was, and has no slot now."""
+        """Something is kept for an earlier job: one that is short of it, or was, and waits for a slot alone now."""
         lane = self.bench.lanes[asked.queue]
-        names = {name for name, _ in wanted.resources}
-        short = names & {name for name, amount in asked.resources if amount > free.get(name, inf)}
-        slotless = not any(place.usable and not place.held and place.admits(asked) for place in lane.places.values())
-        kept = short or (slotless and names & {name for name, _ in asked.resources})
-        return bool(kept) and asked.priority >= wanted.priority and lane.runnable and self.bench.possible(asked)
+        slots = [place for place in lane.places.values() if place.usable and place.admits(asked)]
+        if asked.priority < wanted.priority or not slots or not lane.runnable or not self.bench.possible(asked):
+            return False
+        needs = dict(wanted.resources)
+        for name, amount in asked.resources:
+            spare = free[name] - amount  # negative: it is short
+            if name in needs and (spare < 0 or (all(place.held for place in slots) and self._aside(name, needs, free))):
+                return True
+        return False
+
+    def _aside(self, name: str, needs: dict[str, float], free: dict[str, float]) -> bool:
+        """Whether what may be kept for a job of each queue that has no slot free leaves too little."""
+        most: dict[str, float] = {}
+        for row in self.queued():
+            amount = dict(row.treatment.resources).get(name, 0.0)
+            if self.bench.possible(row.treatment):
+                most[row.treatment.queue] = max(most.get(row.treatment.queue, 0.0), amount)
+        return needs[name] > free[name] - sum(most.values())

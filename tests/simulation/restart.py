@@ -87,10 +87,9 @@ def _take_up(life: Life, row: Row, how: How, clean: bool) -> None:
     work = life.floor.find(row.job, row.history.attempt)
     assert row.slot is not None
     if work is not None:
-        started_at = work.began_at
         if how is not How.FULL:  # what it holds is not on disk: it counts as it is treated now
-            started_at, work.ran_as, work.items = row.started_at, row.treatment, ()
-        life.send(e.Attached(_new(life, row), row.slot, started_at, row.stop, work.items, work.ran_as))
+            work.ran_as, work.items = row.treatment, ()
+        life.send(e.Attached(_new(life, row), row.slot, row.started_at, row.stop, work.items, work.ran_as))
         return
     recent = row.started_at is not None and life.now.wall - row.started_at < CRASH_S
     crashed = recent and not clean and how is not How.FULL

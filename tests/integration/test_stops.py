@@ -1,0 +1,60 @@
+"""Stops that come at awkward moments hit the attempt they were meant for, and no other."""
+
+import os
+import signal
+from pathlib import Path
+
+from tests.integration.conftest import MakeServer
+from tests.support.server import ServerProcess
+from tests.support.wait import wait_until_blocking
+
+
+def test_a_stop_during_the_cleaning_up_spares_the_next_attempt(make_server: MakeServer) -> None:
+    server = make_server("[queues.local]\nslots = 1\n")
+    script = """
+if [ -e $HPCQ_JOB_DIR/again ]; then sleep 0.5; exit 0; fi
+touch $HPCQ_JOB_DIR/again
+mkdir many; cd many
+python3 -c "for n in range(40000): open(str(n), 'w').close()"
+"""
+    job = server.submit("local", {"command": script})
+    work = server.data_dir / "jobs" / job["id"][-2:] / job["id"] / "attempt-1" / "work" / "many"
+    wait_until_blocking(lambda: work.exists() and not (work / "0").exists() or server.job(job["id"])["state"] != "running", 60)
+    if server.request("POST", f"/v1/jobs/{job['id']}/cancel").status == 200:
+        server.until(job["id"], "cancelled", "succeeded")
+    server.request("POST", f"/v1/jobs/{job['id']}/retry")
+    ended = server.job(job["id"], wait_s=30)
+    assert (ended["state"], ended["error"]) == ("succeeded", None)
+
+
+def test_recalled_claims_are_not_live_and_do_not_hold_up_the_drain(make_server: MakeServer) -> None:
+    server = make_server("[queues.compute]\nslots = 1\n", env={"HPCQ_SERVER__DRAIN_GRACE_S": "30"})
+    short = {"operation": "square_sum", "data": [1, 2, 3]}
+    for _ in range(20):
+        server.submit("compute", short, wait_s=30)
+    bodies = [{"queue": "compute", "params": {"operation": "svd", "size": 300}}]
+    bodies += [{"queue": "compute", "params": short} for _ in range(30)]
+    server.request("POST", "/v1/jobs", bodies)
+    server.request("PATCH", "/v1/queues/compute", {"paused": True})
+    wait_until_blocking(lambda: not server.get("/v1/stats")["live_attempts"], 20, "no live attempts")
+    assert server.stop() == 0
+    server.start()
+    server.request("PATCH", "/v1/queues/compute", {"paused": False})
+    assert server.get("/v1/jobs/summary?wait=30")["counts"] == {"succeeded": 51}
+
+
+def test_a_job_that_locks_its_artifacts_folder_still_ends(server: ServerProcess, tmp_path: Path) -> None:
+    script = "mkdir $HPCQ_ARTIFACTS/d; touch $HPCQ_ARTIFACTS/d/f; chmod 400 $HPCQ_ARTIFACTS/d; echo $HPCQ_ARTIFACTS"
+    job = server.submit("local", {"command": script}, wait_s=20)
+    assert job["state"] == "succeeded"
+    (Path(server.output(job["id"]).strip()) / "d").chmod(0o700)
+
+
+def test_the_second_sigterm_ends_the_drain_at_once(make_server: MakeServer) -> None:
+    server = make_server(env={"HPCQ_SERVER__DRAIN_GRACE_S": "600"})
+    job = server.submit("noop", {"duration_s": 1000})
+    server.until(job["id"], "running")
+    server.signal(signal.SIGTERM)
+    wait_until_blocking(lambda: any("draining" in line for line in server.log), 10, "the drain")
+    os.kill(server.pid, signal.SIGTERM)
+    assert server.wait(timeout_s=15) == 0, "well before its grace of ten minutes"
