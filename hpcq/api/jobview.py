@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from hpcq.store.rows import AttemptRow, EventRow, JobRow
 
 
-
 def embedded(value: bytes | None) -> orjson.Fragment | None:
     """JSON that goes out as it came."""
     return None if value is None else orjson.Fragment(value)

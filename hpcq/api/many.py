@@ -21,7 +21,7 @@ UNFINISHED = tuple(state for state in State if state not in FINAL)
 
 
 async def act(call: Call[None, ActionSpec]) -> web.Response:
-    """Cancel, retry or patch all that the filter finds; jobs in a state in which that cannot be done are left out."""
+    """Cancel, retry or patch all that the filter finds; jobs with which that cannot be done are left out."""
     spec = call.body
     if (spec.patch is not None) != (spec.action == "patch"):
         raise in_body([FieldError("/patch", "goes with the action patch, and only with it")])

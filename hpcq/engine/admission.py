@@ -9,20 +9,21 @@ from typing import Any
 import orjson
 
 from hpcq.core.events import Cancelled, Edited, Event, Reopened, Submitted
-from hpcq.core.job import FINAL, FRESH, Dependency, History, NewJob, Treatment
+from hpcq.core.job import FINAL, FRESH, Dependency, History, NewJob, State, Treatment
 from hpcq.engine.errors import BadSpec, Conflict, FieldError, NotFound, TooMany
 from hpcq.engine.ids import uuid7
-from hpcq.engine.intake import Intake, Need, Prepared, policy
+from hpcq.engine.intake import Intake, Need, Prepared, policy, resources_of
 from hpcq.engine.lane import Lane
 from hpcq.engine.messages import Cancel, Edit, Message, Retry, Submit
 from hpcq.engine.round import Gathering
-from hpcq.engine.spec import JobPatch, wall
+from hpcq.engine.spec import wall
 from hpcq.store.rows import Counters, EditRow, JobRow, KeyRow, Lookup, NewRow, Resolved
 
 SLICE = 1000  # jobs of a large submit, between which the loop serves others
 KEY_LIFE_S = 86400.0  # for so long an idempotency key is kept
 REQUEST = "request:"  # begins the stored keys that cover a whole request
 Resolve = Callable[[Lookup], Awaitable[Resolved]]
+Place = tuple[int, State | None]  # a job's integer, and how it has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,10 @@ class Numbers:
         return number
 
 
-def _covers(key: str) -> bool:
-    """Whether a stored key is a request's, rather than a job's own."""
-    return key.startswith(REQUEST)
+def _ends(row: KeyRow) -> tuple[str, ...]:
+    """The first and the last of a key's jobs: they stand for those between, which are as old."""
+    ids: list[str] = orjson.loads(row.ids)
+    return (ids[0], ids[-1]) if ids else ()
 
 
 async def lookup(messages: Iterable[Message]) -> Lookup | None:
@@ -99,20 +101,25 @@ class Admission:
         self.numbers = numbers
         self._refused: dict[int, list[tuple[str, str]]] = {}  # by id of the treatment: they are shared objects
         self._known: Resolved = Resolved({}, {})
-        self._fresh: dict[str, int] = {}  # ids submitted in this round
+        self._fresh: dict[str, NewRow] = {}  # by id: submitted in this round
 
     async def open_round(self, messages: Iterable[Message], resolve: Resolve, at: float) -> None:
         """Ask the store for the keys and ids that the round's requests name; `at`: wall time."""
         self._known = Resolved({}, {})
         self._fresh = {}
         self._refused.clear()
-        if named := await lookup(messages):
-            known = await resolve(named)
-            keys = {key: row for key, row in known.keys.items() if at - row.at < KEY_LIFE_S}
-            self._known = Resolved(keys, known.jobs)
-        before = [orjson.loads(row.ids)[0] for (_, key), row in self._known.keys.items() if not _covers(key)]
-        if before:  # an array's later jobs may depend on one that was there before
-            self._known.jobs.update((await resolve(Lookup(ids=tuple(before)))).jobs)
+        named = await lookup(messages)
+        if named is None:
+            return
+        known = await resolve(named)
+        behind = {key: _ends(row) for key, row in known.keys.items() if at - row.at < KEY_LIFE_S}
+        jobs = dict(known.jobs)
+        if behind:  # an array's later jobs may depend on one that was there before
+            ids = dict.fromkeys(job_id for ends in behind.values() for job_id in ends)
+            jobs.update((await resolve(Lookup(ids=tuple(ids)))).jobs)
+        # Jobs may be pruned before their key is: such a key counts as unused.
+        kept = {key: known.keys[key] for key, ends in behind.items() if all(job_id in jobs for job_id in ends)}
+        self._known = Resolved(kept, jobs)
 
     # Submits.
 
@@ -170,7 +177,7 @@ class Admission:
             prefix = f"/{index}" if message.bulk else ""
             errors.extend(FieldError(f"{prefix}/{place}", text) for place, text in refused)
             for place, need in enumerate(prepared.needs):
-                if need.job_id and self._row(treatment.org_id, need.job_id) is None and need.job_id not in self._fresh:
+                if need.job_id and self._named(treatment.org_id, need.job_id) is None:
                     errors.append(FieldError(f"{prefix}/depends_on/{place}", f"there is no job {need.job_id}"))
         if errors:
             raise BadSpec(errors[:1000])
@@ -179,24 +186,25 @@ class Admission:
         self, message: Submit, gathering: Gathering, repeats: Mapping[int, str], digest: bytes
     ) -> tuple[Submission, list[Submitted]]:
         ids: list[str] = []
-        numbers: list[int] = []
+        places: list[Place] = []
         rows: list[NewRow] = []
         events: list[Submitted] = []
         batch: list[NewJob] = []
         at = gathering.now.wall
         for index, prepared in enumerate(message.jobs):
             if index in repeats:
+                place = self._named(prepared.treatment.org_id, repeats[index])
+                assert place is not None, "a key whose job is gone counts as unused"
                 ids.append(repeats[index])
-                row = self._known.jobs.get(repeats[index])
-                numbers.append(row.job if row else self._fresh[repeats[index]])
+                places.append(place)
                 continue
-            row_, new = self._new(prepared, at, numbers, ids)
-            ids.append(row_.id)
-            numbers.append(row_.job)
-            rows.append(row_)
+            row, new = self._new(prepared, at, places, ids)
+            ids.append(row.id)
+            places.append((row.job, None))
+            rows.append(row)
             batch.append(new)
             if prepared.key:
-                self._keep_key(gathering, prepared.treatment.org_id, prepared.key, prepared.digest(), [row_.id])
+                self._keep_key(gathering, prepared.treatment.org_id, prepared.key, prepared.digest(), [row.id])
             if len(batch) == SLICE:
                 events.append(Submitted(tuple(batch)))
                 batch = []
@@ -206,19 +214,19 @@ class Admission:
         if message.key:
             self._keep_key(gathering, _scope(message), REQUEST + message.key, digest, ids)
         gathering.inserts.update((row.job, row) for row in rows)
-        self._fresh.update((row.id, row.job) for row in rows)
+        self._fresh.update((row.id, row) for row in rows)
         single = rows[0].job if len(rows) == len(ids) == 1 else None
         if single is not None:
             gathering.rest.starts.append(single)  # read back within the commit's hop
         return Submission(ids, bool(rows) or not repeats, single), events
 
-    def _new(self, prepared: Prepared, at: float, numbers: list[int], ids: list[str]) -> tuple[NewRow, NewJob]:
+    def _new(self, prepared: Prepared, at: float, places: list[Place], ids: list[str]) -> tuple[NewRow, NewJob]:
         runner, treatment, name, tags, batch_key, spec, needs, run_at, expires_at, _ = prepared
         job, org_id = self.numbers.next_job(), treatment.org_id
         number = self.numbers.next_number(org_id)
         depends_on: tuple[Dependency, ...] = ()
         if needs:
-            depends_on = tuple(self._dependency(need, numbers, org_id) for need in needs)
+            depends_on = tuple(self._dependency(need, places, org_id) for need in needs)
             spec = _with_ids(prepared, ids)
         row = NewRow(  # by place: a bulk makes them by the hundred thousand
             job,
@@ -238,14 +246,17 @@ class Admission:
         )
         return row, NewJob(job, treatment, FRESH, run_at, expires_at, depends_on)
 
-    def _dependency(self, need: Need, numbers: list[int], org_id: str) -> Dependency:
-        if need.index is not None:
-            return Dependency(numbers[need.index], need.on)
-        assert need.job_id is not None
-        row = self._row(org_id, need.job_id)
-        if row is None:
-            return Dependency(self._fresh[need.job_id], need.on)
-        return Dependency(row.job, need.on, row.state if row.state in FINAL else None)
+    def _dependency(self, need: Need, places: list[Place], org_id: str) -> Dependency:
+        place = places[need.index] if need.index is not None else self._named(org_id, need.job_id or "")
+        assert place is not None, "what there is not was refused"
+        return Dependency(place[0], need.on, place[1])
+
+    def _named(self, org_id: str, job_id: str) -> Place | None:
+        """The place of an org's job, be it from before or of this round."""
+        if row := self._row(org_id, job_id):
+            return row.job, row.state if row.state in FINAL else None
+        fresh = self._fresh.get(job_id)
+        return (fresh.job, None) if fresh and fresh.org_id == org_id else None
 
     def _keep_key(self, gathering: Gathering, org_id: str, key: str, digest: bytes, ids: list[str]) -> None:
         row = KeyRow(org_id, key, digest, orjson.dumps(ids), gathering.now.wall)
@@ -282,28 +293,35 @@ class Admission:
         row = self._found(message.org, message.job_id)
         if row.state in FINAL:
             raise Conflict(f"job {row.id} is {row.state}; only an unfinished job can be changed")
-        treatment = self._edited(row, message.patch)
-        if refused := self._refusals(treatment):
+        edited = self._edited(row, message)
+        if refused := self._refusals(edited.treatment):
             raise BadSpec([FieldError(f"/{place}", text) for place, text in refused])
-        given = message.patch.model_fields_set
-        spec: dict[str, Any] = orjson.loads(row.spec)
-        if "tags" in given:
-            spec["tags"] = message.patch.tags
         edit = EditRow(
             job=row.job,
-            treatment=treatment,
-            spec=orjson.dumps(spec),
-            tags=tuple(spec.get("tags", {}).items()),
-            run_at=wall(message.patch.run_at) if "run_at" in given else row.run_at,
-            expires_at=wall(message.patch.expires_at) if "expires_at" in given else row.expires_at,
-            name=message.patch.name if "name" in given else row.name,
+            treatment=edited.treatment,
+            spec=edited.spec,
+            tags=tuple(orjson.loads(edited.spec).get("tags", {}).items()),
+            run_at=edited.run_at,
+            expires_at=edited.expires_at,
+            name=edited.name,
+            batch_key=edited.batch_key,
         )
         gathering.rest.edits.append(edit)
-        return Edited(row.job, treatment, edit.run_at, edit.expires_at)
+        self._known.jobs[row.id] = edited  # for a later request of the same round
+        return Edited(row.job, edit.treatment, edit.run_at, edit.expires_at)
 
-    def _edited(self, row: JobRow, patch: JobPatch) -> Treatment:
-        lane = self._lanes.get(row.treatment.queue)
-        given = patch.model_fields_set
+    def _edited(self, row: JobRow, message: Edit) -> JobRow:
+        patch, given = message.patch, message.patch.model_fields_set
+        treatment = self._treated(row, message)
+        changes: dict[str, Any] = {name: getattr(patch, name) for name in ("name", "batch_key") if name in given}
+        changes.update((name, wall(getattr(patch, name))) for name in ("run_at", "expires_at") if name in given)
+        if "tags" in given:
+            changes["spec"] = orjson.dumps({**orjson.loads(row.spec), "tags": patch.tags})
+        return replace(row, treatment=treatment, priority=treatment.priority, **changes)
+
+    def _treated(self, row: JobRow, message: Edit) -> Treatment:
+        patch, given = message.patch, message.patch.model_fields_set
+        lane = self._lanes.get(row.queue)
         changes: dict[str, Any] = {}
         if "priority" in given:
             changes["priority"] = patch.priority
@@ -313,11 +331,11 @@ class Admission:
             default = lane.retries if lane else row.treatment.retries
             changes["retries"] = policy(patch.retries) if patch.retries else default
         if "resources" in given:
-            changes["resources"] = tuple(sorted(patch.resources.items()))
+            changes["resources"] = resources_of(patch, lane)
         if "requires" in given:
             changes["requires"] = tuple(sorted(patch.requires.items()))
         if "batch_key" in given:
-            changes["session_key"] = patch.batch_key
+            changes["session_key"] = message.own_key if patch.batch_key is None else patch.batch_key
         return self._intake.shared(replace(row.treatment, **changes))
 
 

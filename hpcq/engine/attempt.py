@@ -1,6 +1,8 @@
 """One attempt, as its runner sees it (`hpcq.plugin`'s Request). Folders are made when first asked for."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +14,8 @@ from hpcq.engine import environment, files
 from hpcq.engine.scope import Scope, ScopeSpawn
 from hpcq.engine.verdict import plain
 from hpcq.plugin import Outcome, SlotView
+
+PROGRESS_S = 1.0  # between two reports that are passed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Attempt:
     stop_grace_s: float | None = None  # it is to be stopped
     over: bool = False  # the runner is done with it: a stop comes too late
     _used: set[str] = field(default_factory=set)
+    _told: float = float("-inf")  # monotonic, when progress was last passed on
+    _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def key(self) -> str:
@@ -105,6 +111,7 @@ class Attempt:
             cwd=lambda: self.work_dir,
             output_cap=self.around.output_cap,
             memory_mb=self.resources.get("memory_mb"),
+            keep_children=True,
         )
 
     def artifact(self, job_id: str, name: str) -> Path:
@@ -116,9 +123,15 @@ class Attempt:
         return path
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Progress; passed on at most once a second."""
-        self.progress = {"done": _number(done), "total": _number(total), "message": plain(str(message)[:1000])}
-        self.on_progress(self, self.progress)
+        """Progress; the newest is kept, and at most one a second passed on: a runner may report in a tight loop."""
+        progress = {"done": _number(done), "total": _number(total), "message": plain(str(message)[:1000])}
+        self.progress = progress
+        at = time.monotonic()
+        with self._telling:
+            if at - self._told < PROGRESS_S:
+                return
+            self._told = at
+        self.on_progress(self, progress)
 
     # The engine's side.
 

@@ -332,8 +332,11 @@ class Engine:
         await self._ask(lambda reply: Retry(org, job_id, reply))
 
     async def edit(self, org: str | None, job_id: str, patch: JobPatch) -> None:
-        """Change a job that is not final. Raises NotFound, Conflict, BadSpec."""
-        await self._ask(lambda reply: Edit(org, job_id, patch, reply))
+        """Change a job that is not final. Raises NotFound, Conflict, BadSpec, Unavailable."""
+        keyless = "batch_key" in patch.model_fields_set and patch.batch_key is None
+        row = await self.reader.job(org, job_id) if keyless else None
+        own_key = await self.intake.own_key(row) if row else None  # here: a foreign runner may take its time
+        await self._ask(lambda reply: Edit(org, job_id, patch, reply, own_key))
 
     async def change_queue(self, name: str, paused: bool | None, slots: int | EllipsisType | None) -> None:
         """Pause, resume or scale a queue; kept over restarts. Raises NotFound."""

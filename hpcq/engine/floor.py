@@ -23,7 +23,7 @@ from hpcq.engine.lane import Lane
 from hpcq.engine.messages import ChangeQueue, Ended, Message
 from hpcq.engine.scope import Scope, ScopeSpawn
 from hpcq.engine.spawned import spawn
-from hpcq.engine.verdict import failure_of
+from hpcq.engine.verdict import checked_reason, checked_slots, failure_of
 from hpcq.plugin import Failure, Outcome, Rejected, Slot, Usage
 from hpcq.plugin.types import FailureType
 from hpcq.store.reader import Reader
@@ -47,10 +47,10 @@ class QueueContext:
     _pause: Callable[[str], None]
 
     def set_slots(self, slots: Sequence[Slot]) -> None:
-        self._offer(tuple(slots))
+        self._offer(checked_slots(slots))
 
     def pause(self, reason: str) -> None:
-        self._pause(reason)
+        self._pause(checked_reason(reason))
 
 
 class QueueState:

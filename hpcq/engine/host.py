@@ -15,7 +15,7 @@ class Overrun(Infra):
 
 
 class RunnerFault(Exception):
-    """A runner raised what may not be raised on the server's loop (SystemExit and its like)."""
+    """A runner raised what may not reach the server's loop: SystemExit, or a CancelledError of its own."""
 
 
 class Host(Protocol):
@@ -39,9 +39,9 @@ class LoopHost:
                 raise Overrun(f"{what} took longer than {limit_s:g} s") from None
             raise
         except asyncio.CancelledError:
-            if (current := asyncio.current_task()) and current.cancelling():
-                raise
-            raise RunnerFault("raised CancelledError without having been cancelled") from None
+            raise _whose() from None
+        except SystemExit as error:
+            raise RunnerFault(f"raised SystemExit: {error}") from None
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -67,6 +67,8 @@ class ThreadHost:
             if future.cancelled() or not future.done():
                 raise Overrun(f"{what} took longer than {limit_s:g} s") from None
             raise
+        except asyncio.CancelledError:
+            raise _whose() from None
 
     async def close(self) -> None:
         """A thread that hangs is left behind: it is a daemon, and dies with the server."""
@@ -82,6 +84,13 @@ class ThreadHost:
         await joined
         if not self._thread.is_alive():
             self._loop.close()
+
+
+def _whose() -> BaseException:
+    """What to raise for a CancelledError: our caller's own is passed on, one that a runner made up is its fault."""
+    if (current := asyncio.current_task()) and current.cancelling():
+        return asyncio.CancelledError()
+    return RunnerFault("raised CancelledError without having been cancelled")
 
 
 async def _contained(make: Callable[[], Awaitable[T]]) -> T:

@@ -14,6 +14,7 @@ from hpcq.core.job import On, RetryPolicy, Treatment
 from hpcq.engine.errors import BadSpec, FieldError, Forbidden, Unavailable
 from hpcq.engine.lane import Lane
 from hpcq.engine.spec import JobSpec, RetrySpec, Treated, unreadable, wall
+from hpcq.store.rows import JobRow
 
 T = TypeVar("T")
 SLICE_S = 0.005  # how long validating may hold up the loop at a time
@@ -204,24 +205,41 @@ class Intake:
 
     def treatment(self, treated: Treated, lane: Lane, org_id: str, session_key: str | None) -> Treatment:
         """How the job is to be treated; one object for equal ones."""
-        resources = treated.resources or lane.default_resources
         fresh = Treatment(
             queue=lane.name,
             org_id=org_id,
             priority=treated.priority,
             session_key=session_key,
-            resources=tuple(sorted(resources.items())) if resources else (),
+            resources=resources_of(treated, lane),
             requires=tuple(sorted(treated.requires.items())) if treated.requires else (),
             timeout_s=lane.timeout_s if treated.timeout_s is None else treated.timeout_s,
             retries=lane.retries if treated.retries is None else policy(treated.retries),
         )
         return self.shared(fresh)
 
+    async def own_key(self, row: JobRow) -> str | None:
+        """The session key that the runner makes of a job's params. Raises BadSpec, Unavailable."""
+        lane = self._lanes.get(row.queue)
+        if lane is None or lane.runner is None:
+            return None
+        params = orjson.loads(row.spec)["params"]
+        try:
+            return await _asked(lane, lambda: lane.session_key(lane.validate(params)))
+        except ValidationError as error:
+            text = f"runner {lane.runner_name} makes no key of the job's params: it takes them no more: {error}"
+            raise BadSpec([FieldError("/batch_key", text)]) from None
+
     def shared(self, treatment: Treatment) -> Treatment:
         """The one object that stands for all equal treatments."""
         if len(self._treatments) >= CACHE:
             self._treatments.clear()
         return self._treatments.setdefault(treatment, treatment)
+
+
+def resources_of(treated: Treated, lane: Lane | None) -> tuple[tuple[str, float], ...]:
+    """What a job takes: without any of its own, what its queue's runner says; a queue that is gone says nothing."""
+    resources = treated.resources or (lane.default_resources if lane else None)
+    return tuple(sorted(resources.items())) if resources else ()
 
 
 def policy(retries: RetrySpec | BaseModel) -> RetryPolicy:

@@ -10,12 +10,14 @@ from hpcq.config import ConfigError, Queue
 from hpcq.core.job import QueueSettings, RetryPolicy
 from hpcq.engine.host import Host, LoopHost, Overrun, ThreadHost
 from hpcq.engine.registry import Found
+from hpcq.engine.verdict import checked_health, plain
 from hpcq.plugin import Context, Health, Runner, SlotView
 
 T = TypeVar("T")
 log = logging.getLogger("hpcq.lane")
 
 OPEN_S, HEALTH_S, START_S, ATTACH_S, RELEASE_S, CLOSE_S, SUBMIT_S = 30.0, 10.0, 60.0, 30.0, 60.0, 30.0, 1.0
+SILENT_S = 1.0  # for a runner that has not answered lately
 
 
 class Lane:
@@ -34,6 +36,8 @@ class Lane:
         self.rehearsing = rehearse is not None
         self.own_slots = False  # its runner offers slots of its own
         self._silent = False  # its runner did not answer in time, and has not answered since
+        self._context: Context | None = None  # while the lane is open, or tries to be
+        self._opening = False
         self._running_class = rehearse or self.runner_class
         self._host: Host = LoopHost()
         self._adapter: TypeAdapter[Any] = TypeAdapter(self.runner_class.params)
@@ -44,7 +48,10 @@ class Lane:
         self.default_resources: Mapping[str, float] = self.runner_class.default_resources
 
     def _settings(self) -> Any:
-        """The runner's own keys of the queue's table. Raises ConfigError for wrong ones."""
+        """The runner's own keys of the queue's table. Raises ConfigError for wrong ones.
+
+        A runner whose model fails in another way is broken, and the server starts without it.
+        """
         if self.broken:
             return None
         try:
@@ -56,6 +63,11 @@ class Lane:
                 for p in error.errors(include_url=False)
             ]
             raise ConfigError("\n".join(lines)) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a third party's validators may raise anything, SystemExit included
+            self.broken = plain(f"its settings cannot be read: {type(error).__name__}: {error}")
+            return None
 
     def core_settings(self, *, paused: bool, paused_reason: str, slots: int | None) -> QueueSettings:
         """What the core must know of the queue, with what has been changed live."""
@@ -116,28 +128,46 @@ class Lane:
             return
         if self.foreign and not self.rehearsing:
             self._host = ThreadHost(self.name)
-        try:
-            runner = self._running_class()
-            await self.call(lambda: runner.open(context), OPEN_S, "open")
-        except Exception as error:
-            self._found_health(Health(False, f"open failed: {error}"))
-            log.warning("queue %s: runner %s: open failed: %s", self.name, self.runner_name, error)
-            return
-        self.runner = runner
+        self._context = context
         await self.ask_health()
 
     async def ask_health(self) -> Health:
-        """Ask the runner whether it can run jobs."""
+        """Ask the runner whether it can run jobs; one that did not open is made and opened anew first."""
+        if self.runner is None and self._context is not None and not self._opening:
+            self._opening = True
+            try:
+                await self._make_runner(self._context)
+            finally:
+                self._opening = False
         if self.runner is not None:
             runner = self.runner
             try:
-                health = await self.call(runner.health, HEALTH_S, "health")
-                wrong = Health(False, f"health answered {health!r}, which is not a Health")
-                self._found_health(health if isinstance(health, Health) else wrong)
+                self._found_health(checked_health(await self.call(runner.health, HEALTH_S, "health")))
                 self._silent = False
             except Exception as error:
-                self._found_health(Health(False, f"health failed: {error}"))
+                self._found_health(Health(False, plain(f"health failed: {error}")))
         return self.health
+
+    async def _make_runner(self, context: Context) -> None:
+        """A runner's constructor is its own code too: it runs where the runner does, within `open`'s limit."""
+        made: list[Runner] = []
+
+        async def make_and_open() -> None:
+            made.append(self._running_class())
+            await made[0].open(context)
+
+        try:
+            await self._host.call(make_and_open, OPEN_S, f"{self.runner_name}: open")
+        except Exception as error:
+            self._silent = isinstance(error, Overrun)
+            failed = Health(False, plain(f"open failed: {error}"))
+            if failed != self.health:  # else it has been said, at the last try
+                log.warning("queue %s: runner %s: %s", self.name, self.runner_name, failed.message)
+            self._found_health(failed)
+            await self._close(made)
+            return
+        self._silent = False
+        self.runner = made[0]
 
     def _found_health(self, health: Health) -> None:
         if health != self.health:
@@ -146,13 +176,27 @@ class Lane:
 
     async def close(self) -> None:
         """Close the runner; an overrun is logged and left."""
-        if self.runner is not None:
-            runner = self.runner
+        self._context = None
+        await self._close([self.runner] if self.runner else [])
+        await self._host.close()
+
+    async def _close(self, runners: list[Runner]) -> None:
+        for runner in runners:
             try:
-                await self.call(runner.close, 1.0 if self._silent else CLOSE_S, "close")
+                limit_s = await self._patience(runner, CLOSE_S)
+                await self._host.call(runner.close, limit_s, f"{self.runner_name}: close")
             except Exception as error:
                 log.warning("queue %s: runner %s: close failed: %s", self.name, self.runner_name, error)
-        await self._host.close()
+
+    async def _patience(self, runner: Runner, limit_s: float) -> float:
+        """The limit; little for a runner that was silent and still is, or one that hangs would hold up a shutdown."""
+        if self._silent:
+            try:
+                await self._host.call(runner.health, SILENT_S, f"{self.runner_name}: health")
+            except Exception:
+                return SILENT_S
+            self._silent = False
+        return limit_s
 
     async def call(self, make: Callable[[], Awaitable[T]], limit_s: float | None, what: str) -> T:
         """Call into the runner within its limit.
@@ -171,6 +215,7 @@ class Lane:
         if self.runner is not None:
             runner = self.runner
             try:
-                await self.call(lambda: runner.release(slot), RELEASE_S, "release")
+                limit_s = await self._patience(runner, RELEASE_S)
+                await self.call(lambda: runner.release(slot), limit_s, "release")
             except Exception as error:
                 log.warning("queue %s slot %s: release failed: %s", self.name, slot.name, error)

@@ -69,6 +69,7 @@ class Edit:
     job_id: str
     patch: JobPatch
     reply: Reply
+    own_key: str | None = None  # the runner's session key of the job, where the patch takes its batch_key away
 
 
 @dataclass(frozen=True, slots=True)

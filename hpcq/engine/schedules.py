@@ -138,7 +138,7 @@ class Schedules:
 
     async def _busy(self, id_: str) -> bool:
         last = self._last.get(id_)
-        return bool(last) and not await self._engine.watchers.wait_final(last or (), 0.0)
+        return bool(last and await self._engine.reader.unfinished(last))
 
     def _run_of(self, row: ScheduleRow, decision: Decision, at: float) -> ScheduleRun | None:
         """A run to be recorded. It keeps the ids of the last firing, however old: they must be known at a start."""

@@ -89,13 +89,16 @@ class ScopeSpawn:
         cwd: Callable[[], Path],
         output_cap: int,
         memory_mb: float | None = None,
+        keep_children: bool = False,
     ) -> None:
+        """`keep_children`: for an attempt, which ends; those of a runner or a session would pile up."""
         self._scope = scope
         self._env = env
         self._output = output
         self._cwd = cwd
         self._cap = output_cap
         self._memory_mb = memory_mb
+        self._keep_children = keep_children
         self.children: list[Child] = []
 
     async def __call__(
@@ -128,7 +131,8 @@ class ScopeSpawn:
             output_cap=self._cap,
             memory_mb=self._memory_mb,
         )
-        self.children.append(child)
+        if self._keep_children:
+            self.children.append(child)
         return ScopedProcess(self._scope.loop, child)
 
 

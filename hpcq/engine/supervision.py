@@ -11,15 +11,18 @@ from hpcq.config import Retention
 from hpcq.core.events import Renewed
 from hpcq.engine import pruning
 from hpcq.engine.alarm import now
+from hpcq.engine.attempt import Attempt
 from hpcq.engine.driver import Driver
 from hpcq.engine.lane import Lane
 from hpcq.engine.spawned import spawn
+from hpcq.plugin import Handle
 
 if TYPE_CHECKING:
     from hpcq.engine.engine import Engine
 
 log = logging.getLogger("hpcq.supervision")
 HEALTH_S = 30.0
+ALIVE_S = 5.0  # for an attempt's launcher and runner to vouch for it
 LIFE_S = 5.0
 RETIRE_S = 5.0
 PRUNE_S = 3600.0
@@ -33,6 +36,7 @@ class Supervision:
         self._sign_of_life = sign_of_life
         self._retention = retention
         self._running: list[asyncio.Task[None]] = []
+        self._asking: dict[str, asyncio.Task[None]] = {}  # by the attempt's key: somebody is asked to vouch for it
 
     def start(self) -> None:
         """Begin; idempotent it is not."""
@@ -42,7 +46,7 @@ class Supervision:
                 spawn(self._every(lane.config.lease_s / 4, self._renewer(lane)), f"leases {lane.name}")
                 for lane in lanes
             ),
-            spawn(self._every(HEALTH_S, self._ask_all), "health"),
+            *(spawn(self._every(HEALTH_S, lane.ask_health), f"health {lane.name}") for lane in lanes),
             spawn(self._every(LIFE_S, self._live), "sign of life"),
             spawn(self._every(RETIRE_S, self._retire), "retire slots"),
             spawn(self._every(PRUNE_S, self._prune), "prune"),
@@ -50,11 +54,12 @@ class Supervision:
 
     async def stop(self) -> None:
         """End all of it."""
-        for running in self._running:
+        all_of_it = [*self._running, *self._asking.values()]
+        for running in all_of_it:
             running.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*all_of_it, return_exceptions=True)
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(seconds)
             try:
@@ -63,25 +68,33 @@ class Supervision:
                 log.exception("periodic work failed")
 
     def _renewer(self, lane: Lane) -> Callable[[], Awaitable[None]]:
+        limit_s = min(ALIVE_S, lane.config.lease_s / 4)
+
         async def renew() -> None:
-            drivers = self._engine.floor.drivers(lane.name)
-            await asyncio.gather(*(self._renew(driver) for driver in drivers))
+            for driver in self._engine.floor.drivers(lane.name):
+                for attempt, handle in driver.live:
+                    self._begin_renewal(driver, attempt, handle, limit_s)
 
         return renew
 
-    async def _renew(self, driver: Driver) -> None:
-        """Renew the leases of a slot's attempts that can be vouched for."""
-        for attempt, handle in driver.live:
-            try:
-                alive = await driver.alive(attempt, handle)
-            except Exception as error:
-                log.warning("attempt %s cannot be vouched for: %s", attempt.key, error)
-                continue
-            if alive:
-                self._engine.post(Renewed(attempt.job, attempt.attempt))
+    def _begin_renewal(self, driver: Driver, attempt: Attempt, handle: Handle, limit_s: float) -> None:
+        """Each by itself: one that hangs must not cost its neighbours their leases."""
+        key = attempt.key
+        if key not in self._asking:
+            asking = self._asking[key] = spawn(self._renew(driver, attempt, handle, limit_s), f"lease of {key}")
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
 
-    async def _ask_all(self) -> None:
-        await asyncio.gather(*(lane.ask_health() for lane in self._engine.lanes.values()))
+    async def _renew(self, driver: Driver, attempt: Attempt, handle: Handle, limit_s: float) -> None:
+        """Renew the lease of an attempt that can be vouched for."""
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                alive = await driver.alive(attempt, handle)
+        except Exception as error:
+            why = f"no answer within {limit_s:g} s" if limit.expired() else error
+            log.warning("attempt %s cannot be vouched for: %s", attempt.key, why)
+            return
+        if alive:
+            self._engine.post(Renewed(attempt.job, attempt.attempt))
 
     async def _live(self) -> None:
         os.utime(self._sign_of_life)

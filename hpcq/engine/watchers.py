@@ -1,11 +1,24 @@
 """Those who wait for jobs to become final (`?wait=`)."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from hpcq.core.job import FINAL
 from hpcq.store.reader import Reader
 from hpcq.store.rows import EventRow
+
+
+class _Wait:
+    """One who waits, for any number of jobs."""
+
+    def __init__(self, job_ids: Collection[str]) -> None:
+        self.left = set(job_ids)
+        self.over = asyncio.Event()
+
+    def ended(self, job_ids: Iterable[str]) -> None:
+        self.left.difference_update(job_ids)
+        if not self.left:
+            self.over.set()
 
 
 class Watchers:
@@ -13,7 +26,7 @@ class Watchers:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[_Wait]] = {}
 
     def tell(self, events: Sequence[EventRow]) -> None:
         """These events are on disk."""
@@ -21,33 +34,30 @@ class Watchers:
             return
         for event in events:
             if event.state in FINAL and event.job_id in self._waiting:
-                for waiter in self._waiting.pop(event.job_id):
-                    if not waiter.done():
-                        waiter.set_result(None)
+                for wait in self._waiting.pop(event.job_id):
+                    wait.ended((event.job_id,))
 
     async def wait_final(self, job_ids: Collection[str], timeout_s: float) -> bool:
-        """Wait until all are final, at most so long; whether they are. Unknown ids count as final."""
-        waits = {job_id: self._watch(job_id) for job_id in job_ids}
+        """Wait until all are final, at most so long, looking included; whether they are. Unknown ids count as final."""
+        wait = _Wait(job_ids)
+        for job_id in wait.left:
+            self._waiting.setdefault(job_id, set()).add(wait)
         try:
-            unfinished = await self._reader.unfinished(list(waits))  # some may have ended before we watched
-            for job_id, waiter in waits.items():
-                if job_id not in unfinished and not waiter.done():
-                    waiter.set_result(None)
-            if waits:
-                await asyncio.wait(waits.values(), timeout=timeout_s)
-            return all(waiter.done() for waiter in waits.values())
+            async with asyncio.timeout(timeout_s):
+                unfinished = await self._reader.unfinished(list(wait.left))  # some may have ended before we watched
+                self._forget(wait, wait.left - unfinished)
+                await wait.over.wait()
+        except TimeoutError:
+            return False
         finally:
-            for job_id, waiter in waits.items():
-                self._forget(job_id, waiter)
+            self._forget(wait, wait.left)
+        return True
 
-    def _watch(self, job_id: str) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job_id, set()).add(waiter)
-        return waiter
-
-    def _forget(self, job_id: str, waiter: asyncio.Future[None]) -> None:
-        watching = self._waiting.get(job_id)
-        if watching is not None:
-            watching.discard(waiter)
-            if not watching:
-                del self._waiting[job_id]
+    def _forget(self, wait: _Wait, job_ids: Collection[str]) -> None:
+        for job_id in job_ids:
+            watching = self._waiting.get(job_id)
+            if watching is not None:
+                watching.discard(wait)
+                if not watching:
+                    del self._waiting[job_id]
+        wait.ended(list(job_ids))

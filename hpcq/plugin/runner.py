@@ -36,7 +36,10 @@ class Runner:
         """Called once a queue, synchronously in the main thread, before sockets and threads exist (ours only)."""
 
     async def open(self, context: Context) -> None:
-        """Called once, first; at most 30 s. Clears what an earlier life left behind."""
+        """Called once, first; at most 30 s. Clears what an earlier life left behind.
+
+        When it fails or overruns, this instance is closed, and with each poll of health a new one is made and opened.
+        """
 
     async def health(self) -> Health:
         """Polled every 30 s and after each `Infra`; at most 10 s. Never blocks, also while jobs run."""
@@ -96,4 +99,4 @@ class Runner:
         scale-down and before `close`; never while an attempt runs; also when there was no session left to end."""
 
     async def close(self) -> None:
-        """Called once, last; at most 30 s. Nothing of the runner's may be left afterwards."""
+        """Called once, last, also after an `open` that failed; at most 30 s. Nothing of the runner's may be left."""

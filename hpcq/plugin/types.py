@@ -30,7 +30,8 @@ class Failure:
     message: str
     exit_code: int | None = None
     signal: int | None = None
-    retry_after_s: float | None = None  # at least this long before the next try
+    retry_after_s: float | None = None  # at least this long before the next try; at most a year
+    worker_died: bool = False  # the runner's own worker, not the job's command, was killed; three in a row are the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TestCase:
-    """The verdict on one test of a test job; the server stores, merges and reports them for any runner."""
+    """The verdict on one test of a test job. Accepted in an outcome; this version does not keep them yet."""
 
     __test__ = False  # not one of pytest's
 
@@ -168,10 +169,11 @@ class Context(Protocol):
     def set_slots(self, slots: Sequence[Slot]) -> None:
         """Offer exactly these slots from now on; the config's `slots` caps them.
 
-        Never called: as many as the config says."""
+        Never called: as many as the config says. Raises TypeError, ValueError for what is no list of distinct slots.
+        """
 
     def pause(self, reason: str) -> None:
-        """Pause the queue, with a sentence that says why; somebody has to resume it."""
+        """Pause the queue, with a sentence that says why; somebody has to resume it. Raises TypeError."""
 
 
 class Request(Protocol):

@@ -154,8 +154,9 @@ class Changes:
     def edit(self, row: EditRow, at: float) -> None:
         """The editable part of a job."""
         self._db.execute(
-            "UPDATE jobs SET treatment = ?, run_at = ?, expires_at = ?, name = ?, updated_at = ? WHERE job = ?",
-            (self._interned.treatment(row.treatment), row.run_at, row.expires_at, row.name, at, row.job),
+            """UPDATE jobs SET treatment = ?, run_at = ?, expires_at = ?, name = ?, batch_key = ?, updated_at = ?
+            WHERE job = ?""",
+            (self._interned.treatment(row.treatment), row.run_at, row.expires_at, row.name, row.batch_key, at, row.job),
         )
         forget_tags(self._db, [row.job])
         self._db.execute(

@@ -1,7 +1,8 @@
 """Reads for clients, on connections that cannot write.
 
 Each statement is read to its end at once, so that no snapshot is held while a client is waited for.
-`org` None: all orgs may be seen. What belongs to another org is not there.
+`org` None: all orgs may be seen. What belongs to another org is not there. Only `unfinished` asks for no org: of
+ids, which its caller was shown before, it says nothing but whether they are final.
 """
 
 import asyncio

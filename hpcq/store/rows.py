@@ -110,6 +110,7 @@ class EditRow(NamedTuple):
     run_at: float | None
     expires_at: float | None
     name: str | None
+    batch_key: str | None
 
 
 class KeyRow(NamedTuple):

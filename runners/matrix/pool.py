@@ -247,7 +247,7 @@ def _death(exit_code: int | None) -> Outcome:
     if exit_code < 0:
         name = signal.strsignal(-exit_code) or "unknown"
         message = f"the worker process was killed by signal {-exit_code} ({name}) while it ran this job"
-        return Outcome(error=Failure("signal", message, signal=-exit_code))
+        return Outcome(error=Failure("signal", message, signal=-exit_code, worker_died=True))
     message = f"the worker process ended with exit code {exit_code} while it ran this job"
     return Outcome(error=Failure("exit", message, exit_code=exit_code))
 

@@ -356,7 +356,7 @@ async def test_a_bulk_action_finds_its_jobs_oldest_first_in_slices(store: Store)
 
 async def test_an_edit_changes_what_tags_find(store: Store) -> None:
     await store.writer.commit(jobs_with([1, 2], tags=(("a", "1"), ("b", "2"))))
-    edit = EditRow(1, new(1).treatment, b"{}", (("b", "3"),), None, None, None)
+    edit = EditRow(1, new(1).treatment, b"{}", (("b", "3"),), None, None, None, None)
     await store.writer.commit(Round(NOW, edits=[edit]))
     assert await store.found(tags=(("a", "1"),)) == [2]
     assert await store.found(tags=(("b", "3"),)) == [1]

@@ -219,10 +219,11 @@ async def test_a_save_of_an_unknown_job_is_refused(writer: Writer) -> None:
 async def test_an_edit_changes_treatment_spec_tags_and_times(writer: Writer) -> None:
     await writer.commit(jobs_with([1], tags=(("a", "1"), ("b", "2"))))
     treatment = new(1, priority=20).treatment
-    edit = EditRow(1, treatment, b'{"edited":1}', (("b", "3"),), NOW + 5, NOW + 50, "renamed")
+    edit = EditRow(1, treatment, b'{"edited":1}', (("b", "3"),), NOW + 5, NOW + 50, "renamed", "app")
     committed = await writer.commit(Round(NOW + 1, edits=[edit], starts=[1]))
     row = committed.started[1]
     assert (row.treatment, row.priority, row.spec, row.name) == (treatment, 20, b'{"edited":1}', "renamed")
+    assert row.batch_key == "app"
     assert (row.run_at, row.expires_at, row.updated_at) == (NOW + 5, NOW + 50, NOW + 1)
 
 

@@ -36,6 +36,7 @@ def _others_go_on(server: ServerProcess) -> Iterator[None]:
         ("exits_on_import", "SystemExit"),
         ("wrong_version", "7.0"),
         ("no_runner", "not a subclass"),
+        ("settings_exit", "no licence for"),
     ],
 )
 def test_a_runner_that_cannot_be_loaded_is_reported_and_its_queue_takes_no_jobs(
@@ -52,11 +53,22 @@ def test_a_runner_that_cannot_be_loaded_is_reported_and_its_queue_takes_no_jobs(
     assert word in runners[queue]["message"]
 
 
-def test_jobs_of_a_runner_that_did_not_open_are_taken_and_wait(server: ServerProcess) -> None:
-    job = server.submit("open_raises", {})
+@pytest.mark.parametrize(
+    ("queue", "word"),
+    [
+        ("open_raises", "no such licence server"),
+        ("init_exits", "SystemExit"),
+        ("slots_wrong", "labels of slot x"),
+        ("health_wrong", "`message` a str"),
+        ("health_cancels", "CancelledError"),
+    ],
+)
+def test_jobs_of_a_runner_that_is_not_ready_are_taken_and_wait(server: ServerProcess, queue: str, word: str) -> None:
+    job = server.submit(queue, {})
     reasons = server.get(f"/v1/jobs/{job['id']}/explain")["reasons"]
     assert reasons[0]["code"] == "runner_unavailable"
-    assert "no such licence server" in reasons[0]["message"]
+    assert word in reasons[0]["message"]
+    assert word in server.get("/health")["parts"]["queues"][queue]["message"]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +78,9 @@ def test_jobs_of_a_runner_that_did_not_open_are_taken_and_wait(server: ServerPro
         ("start_exits", "SystemExit"),
         ("no_json", "not JSON serializable"),
         ("no_outcome", "not an Outcome"),
+        ("start_cancels", "CancelledError"),
+        ("pause_wrong", "overheated"),
+        ("retry_text", "retry_after_s '5'"),
     ],
 )
 def test_a_runner_that_breaks_the_rules_fails_its_job_with_exception(
@@ -75,6 +90,7 @@ def test_a_runner_that_breaks_the_rules_fails_its_job_with_exception(
     assert job["state"] == "failed"
     assert job["error"]["type"] == "exception"
     assert word in job["error"]["message"]
+    assert server.submit(queue, {}, wait_s=20)["state"] == "failed"  # the slot goes on
 
 
 @pytest.mark.parametrize("queue", ["wait_blocks", "stop_hangs"])

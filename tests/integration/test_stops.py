@@ -19,7 +19,11 @@ python3 -c "for n in range(40000): open(str(n), 'w').close()"
 """
     job = server.submit("local", {"command": script})
     work = server.data_dir / "jobs" / job["id"][-2:] / job["id"] / "attempt-1" / "work" / "many"
-    wait_until_blocking(lambda: work.exists() and not (work / "0").exists() or server.job(job["id"])["state"] != "running", 60)
+
+    def cleaning() -> bool:
+        return (work.exists() and not (work / "0").exists()) or server.job(job["id"])["state"] != "running"
+
+    wait_until_blocking(cleaning, 60, "the cleaning up, or the end")
     if server.request("POST", f"/v1/jobs/{job['id']}/cancel").status == 200:
         server.until(job["id"], "cancelled", "succeeded")
     server.request("POST", f"/v1/jobs/{job['id']}/retry")

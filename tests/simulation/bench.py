@@ -1,7 +1,7 @@
 """A model of the queues as the core should see them: slots, who has them, sessions, turns, resources, clocks."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hpcq.core.effects import Start
@@ -93,7 +93,7 @@ class Lane:
 class Bench:
     """All queues, what is free, and the two monotonic clocks of live attempts."""
 
-    def __init__(self, totals: dict[str, float], items: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, totals: dict[str, float], items: Mapping[str, tuple[str, ...]]) -> None:
         self.totals = totals
         self.items = items
         self.lanes: dict[str, Lane] = {}

@@ -166,14 +166,18 @@ def timeouts_are_on_the_wall_clock(patch: Patch) -> None:
 
 @bug
 def a_timeout_counts_from_the_start_rather_than_the_beginning(patch: Patch) -> None:
-    right, watch, starts = attempts.start, attempts.watch, dict[int, float]()
+    right, watch, starts = attempts.start, stops.watch, dict[int, float]()
 
     def start(book: Book, queue: Queue, job: int, place: Place) -> None:
         starts[job] = book.now.mono
         right(book, queue, job, place)
 
     patch.setattr(assignment, "start", start)
-    patch.setattr(attempts, "watch", lambda book, active, at: watch(book, active, starts.get(active.job, at)))
+
+    def late(book: Book, active: Active, at: float) -> None:
+        watch(book, active, starts.get(active.job, at))
+
+    patch.setattr(attempts, "watch", late)
 
 
 @bug
@@ -289,7 +293,8 @@ def a_slot_forgets_its_session(patch: Patch) -> None:
 
     def wrong(line: Any, places: Any, unfit: Any, avoid: Any) -> Any:
         choice = right(line, places, unfit, avoid)
-        oldest = min((shelf.oldest() for shelf in line.shelves.values() if shelf.oldest()), key=Group.head, default=None)
+        heads: Any = [shelf.oldest() for shelf in line.shelves.values() if shelf.oldest()]
+        oldest: Any = min(heads, key=lambda group: group.head(), default=None)
         if choice is None or oldest is None or oldest.shelf is not choice.group.shelf:
             return choice
         return policy.Choice(oldest.head(), oldest, choice.place)

@@ -63,7 +63,8 @@ class Foresight:
         found: Expected = {}
         for new in event.jobs:
             found[new.job] = rules.reloaded(self.ledger.rows[new.job], ends, self.now.wall)
-            ends.update({new.job: change.state for change in found[new.job] if change.state is S.FAILED})
+            if any(change.state is S.FAILED for change in found[new.job]):
+                ends[new.job] = S.FAILED
         return {job: changes for job, changes in found.items() if changes}
 
     def _attached(self, event: e.Attached) -> Expected:

@@ -17,8 +17,8 @@ from tests.simulation.order import check_start
 from tests.support import invariants
 
 S = State
-TOTALS = {"cpus": 3.0, "gpu": 2.0, "licence": 1.0}
-ITEMS = {"gpu": ("0", "1")}
+TOTALS = {"cpus": 3.0, "gpu": 3.0, "licence": 1.0}
+ITEMS = {"gpu": ("0", "1", "2")}
 SHORT_S = 0.05  # claims ahead are for work that is shorter
 EXPLAINED = 4  # waiting jobs that are asked about in a round
 SHOWN = 30  # last steps that a failure shows
@@ -227,7 +227,7 @@ class Life:
             place = self._leaving.place
             if event.session_lost and not place.held:
                 place.key, place.turns = None, 0
-        elif isinstance(event, e.Recalled) and self._leaving is not None and event.job not in self.bench.lives:
+        elif isinstance(event, e.Recalled) and self._leaving is not None and event.job not in self.bench.lives:  # noqa: SIM102
             if self._leaving.stop is None:
                 self._leaving.place.turns = max(0, self._leaving.place.turns - 1)
 
@@ -257,7 +257,8 @@ class Life:
         assert live is not None, f"{effect} for an attempt that is not live"
         assert live.place.held[0] is not live, f"{effect}, which has its slot"
         waits = self.ledger.rows[effect.job].state is S.STARTING and not live.begun
-        assert waits and not live.recalling, f"{effect}, which has begun, or was asked back already"
+        assert waits, f"{effect}, which has begun"
+        assert not live.recalling, f"{effect}, which was asked back already"
         live.recalling = True
 
     # What is always true.
@@ -300,7 +301,9 @@ class Life:
         if claim.begun or claim.recalling or claim.stop is not None:
             return
         place, lane = claim.place, self.bench.lanes[claim.place.queue]
-        assert lane.runnable and place.usable and not self.bench.draining, f"claim {claim.job} may not start any more"
+        assert lane.runnable, f"claim {claim.job} may not start any more"
+        assert place.usable, f"claim {claim.job} may not start any more"
+        assert not self.bench.draining, f"claim {claim.job} may not start any more"
         for row in queued:
             asked = row.treatment
             urgent = asked.queue == place.queue and asked.priority > claim.ran_as.priority

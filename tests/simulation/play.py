@@ -1,4 +1,4 @@
-"""What can happen to a server, one small action at a time; each is decided by one integer, so that it can be repeated."""
+"""What can happen to a server, one small action at a time; one integer decides each, so that it can be repeated."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -36,6 +36,10 @@ class Pick:
     def __init__(self, n: int) -> None:
         self.n = n
 
+    def sometimes(self) -> bool:
+        """Every other time."""
+        return self.of((True, False))
+
     def of(self, choices: Sequence[T]) -> T:
         """One of these."""
         self.n, index = divmod(self.n, len(choices))
@@ -47,6 +51,7 @@ def _treatments() -> dict[str, tuple[Treatment, ...]]:
     once, twice = RetryPolicy(max=1, backoff_s=2.0), RetryPolicy(max=2, backoff_s=0.0)
     firm = RetryPolicy(max=3, backoff_s=1.5, factor=3.0, max_backoff_s=9.0, jitter=False)
     cpu, cpus, gpu, many = (("cpus", 1.0),), (("cpus", 2.0),), (("cpus", 1.0), ("gpu", 1.0)), (("cpus", 9.0),)
+    licence = (("licence", 1.0),)
     pixel, ipad = (("model", "pixel"),), (("model", "ipad"),)
     return {
         "fast": (
@@ -57,7 +62,8 @@ def _treatments() -> dict[str, tuple[Treatment, ...]]:
             Treatment("fast", resources=cpu, timeout_s=3.0),
             Treatment("fast", priority=10),
             Treatment("fast", "b", session_key="s"),
-            Treatment("fast", priority=-10, resources=(("licence", 1.0),)),
+            Treatment("fast", priority=-10, resources=licence),
+            Treatment("fast", resources=licence),
             Treatment("fast", resources=(("gpu", 1.0),)),
         ),
         "device": (
@@ -77,6 +83,7 @@ def _treatments() -> dict[str, tuple[Treatment, ...]]:
             Treatment("plain", "b", resources=cpus, priority=20),
             Treatment("plain", resources=cpu, retries=twice),
             Treatment("plain", resources=many),
+            Treatment("plain", resources=licence),
             Treatment("plain", retries=RetryPolicy(max=9, backoff_s=0.0)),
         ),
     }
@@ -165,7 +172,7 @@ class Play:
         jobs = [row.job for row in self.life.ledger.unfinished() if self.life.ledger.on_disk(row.job) is not None]
         live = [job for job in jobs if job in self.life.bench.lives]
         if jobs:
-            row = self.life.ledger.on_disk(pick.of(live if live and pick.of((True, False)) else jobs))
+            row = self.life.ledger.on_disk(pick.of(live if live and pick.sometimes() else jobs))
             assert row is not None
             treatment = pick.of(TREATMENTS[row.treatment.queue])
             wall = self.life.now.wall
@@ -248,7 +255,7 @@ class Play:
         kind = pick.of(("again", "old", "unasked", "unknown"))
         if kind == "again" and self.past:
             message = pick.of(list(reversed(self.past)))
-            live = bench.live(message.job, message.attempt)  # type: ignore[union-attr]
+            live = bench.live(message.job, message.attempt)  # type: ignore[union-attr, arg-type]
             if live is None or isinstance(message, e.Started | e.Renewed):
                 self.life.send(message)
             return
@@ -262,7 +269,7 @@ class Play:
         if rows:
             row = pick.of(rows[-2 * NEAR :])
             job, attempt = row.job, row.history.attempt + pick.of((-1, 1, -2)) * (1 if row.live else 0)
-        made = (
+        made: tuple[e.Event, ...] = (
             e.Finished(job, attempt, pick.of((None, E.EXIT))),
             e.Started(job, attempt),
             e.StopRequested(job, attempt, StopReason.OOM),
@@ -340,7 +347,8 @@ class Play:
         pick = Pick(n)
         queue = pick.of(tuple(QUEUES))
         slots = list(slots_of(queue, pick.of((2, 2, 3, 1, 4, 0)), pick.of((0, 1))))
-        if slots and pick.of((False, False, True)):
+        charging: int = pick.of((0, 0, 1)) if slots else 0
+        if charging:
             slots[0] = replace(slots[0], ready=False, reason="it is charging")
         self.life.send(e.SlotsOffered(queue, tuple(slots)))
 

@@ -80,7 +80,7 @@ def after_attempt(row: Row, end: Finished, wall: float, *, lost_server: bool = F
     return _failed(row, history, cause, end, own, wall)
 
 
-def _failed(row: Row, was: History, cause: E, end: Finished, error: E | None, wall: float) -> Change:
+def _failed(row: Row, was: History, cause: ErrorType, end: Finished, error: ErrorType | None, wall: float) -> Change:
     policy = row.treatment.retries
     used, infra = was.retries_used, was.infra_used
     if cause is E.LOST:

@@ -5,7 +5,9 @@ import sys
 import time
 from typing import Any
 
-from hpcq.plugin import Handle, Outcome, Request, Runner
+from pydantic import BaseModel, model_validator
+
+from hpcq.plugin import Failure, Handle, Health, Outcome, Request, Runner, Slot
 
 
 class WrongVersion(Runner):
@@ -32,6 +34,58 @@ class Well(Runner):
 class OpenRaises(Well):
     async def open(self, context: Any) -> None:
         raise RuntimeError("no such licence server")
+
+
+class InitExits(Well):
+    def __init__(self) -> None:
+        sys.exit(4)
+
+
+class ExitingSettings(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def exits(cls, value: Any) -> Any:
+        sys.exit(f"no licence for {value}")
+
+
+class SettingsExit(Well):
+    settings = ExitingSettings
+
+
+class SlotsWrong(Well):
+    async def open(self, context: Any) -> None:
+        context.set_slots([Slot("x", None)])  # type: ignore[arg-type]
+
+
+class PauseWrong(Well):
+    """Pauses its queue when a job comes, with what is no sentence."""
+
+    async def open(self, context: Any) -> None:
+        self._context = context
+
+    async def start(self, request: Request) -> Handle:
+        self._context.pause(ValueError("overheated"))
+        return {}
+
+
+class HealthWrong(Well):
+    async def health(self) -> Health:
+        return Health(False, ValueError("no device"))  # type: ignore[arg-type]
+
+
+class HealthCancels(Well):
+    async def health(self) -> Health:
+        raise asyncio.CancelledError
+
+
+class StartCancels(Well):
+    async def start(self, request: Request) -> Handle:
+        raise asyncio.CancelledError
+
+
+class RetryText(Well):
+    async def wait(self, request: Request, handle: Handle) -> Outcome:
+        return Outcome(error=Failure("exit", "later, please", retry_after_s="5"))  # type: ignore[arg-type]
 
 
 class StartRaises(Well):

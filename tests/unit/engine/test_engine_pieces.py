@@ -2,18 +2,28 @@
 
 import asyncio
 import json
+import math
+import signal
+import threading
+import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hpcq.core.job import Treatment
 from hpcq.engine import environment, files
+from hpcq.engine.attempt import PROGRESS_S, Attempt, Surroundings
+from hpcq.engine.driver import SessionSlot
 from hpcq.engine.host import LoopHost, Overrun, RunnerFault, ThreadHost
 from hpcq.engine.hub import EventHub
 from hpcq.engine.ids import uuid7
-from hpcq.engine.verdict import checked, failure_of
-from hpcq.plugin import Failure, Infra, Outcome, Rejected, Usage
+from hpcq.engine.scope import Scope, ScopeSpawn
+from hpcq.engine.verdict import checked, checked_slots, failure_of
+from hpcq.plugin import Failure, Infra, Outcome, Rejected, Slot, Usage
 from hpcq.store.rows import EventRow
+from tests.support.wait import wait_until
 
 
 def test_ids_are_uuids_of_version_7_and_increase() -> None:
@@ -76,6 +86,12 @@ BAD: list[object] = [
     Outcome(error=Failure("broken", "x")),  # type: ignore[arg-type]
     Outcome(error=Failure("exit", "x", exit_code=2**70)),
     Outcome(usage=Usage(cpu_s=object())),  # type: ignore[arg-type]
+    Outcome(usage=Usage(cpu_s=math.nan)),
+    Outcome(usage=(1, 2)),  # type: ignore[arg-type]
+    Outcome(error=Failure("exit", KeyError("x"))),  # type: ignore[arg-type]
+    Outcome(error=Failure("exit", "x", exit_code="1")),  # type: ignore[arg-type]
+    Outcome(error=Failure("signal", "x", signal=9.0)),  # type: ignore[arg-type]
+    *(Outcome(error=Failure("exit", "x", retry_after_s=bad)) for bad in ("5", True, -1.0, math.inf, math.nan, 10**30)),  # type: ignore[arg-type]
 ]
 
 
@@ -107,19 +123,127 @@ async def test_a_call_that_overruns_its_limit_is_infra_and_a_timeout_of_its_own_
         await host.close()
 
 
-async def test_cancelled_errors_and_exits_of_a_runner_never_reach_the_loop() -> None:
+def test_a_sound_failure_is_kept_as_it_is() -> None:
+    sound = Outcome(error=Failure("signal", "x", signal=signal.SIGKILL, retry_after_s=0, worker_died=True))
+    assert checked(sound) == sound
+
+
+@pytest.mark.parametrize("make_host", [LoopHost, lambda: ThreadHost("test")])
+@pytest.mark.parametrize("limit_s", [None, 5.0])
+async def test_cancelled_errors_and_exits_of_a_runner_never_reach_the_loop(
+    make_host: type[LoopHost], limit_s: float | None
+) -> None:
     async def cancels() -> None:
         raise asyncio.CancelledError
 
     async def exits() -> None:
         raise SystemExit(3)
 
-    with pytest.raises(RunnerFault):
-        await LoopHost().call(cancels, None, "wait")
-    host = ThreadHost("test")
-    with pytest.raises(RunnerFault, match="SystemExit"):
-        await host.call(exits, None, "wait")
-    await host.close()
+    host = make_host()
+    try:
+        with pytest.raises(RunnerFault, match="CancelledError"):
+            await host.call(cancels, limit_s, "wait")
+        with pytest.raises(RunnerFault, match="SystemExit"):
+            await host.call(exits, limit_s, "wait")
+    finally:
+        await host.close()
+
+
+@pytest.mark.parametrize("make_host", [LoopHost, lambda: ThreadHost("test")])
+async def test_a_call_that_we_cancel_ourselves_is_cancelled(make_host: type[LoopHost]) -> None:
+    host = make_host()
+    begun, ended = threading.Event(), threading.Event()
+
+    async def sleeps() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.set()
+
+    try:
+        calling = asyncio.ensure_future(host.call(sleeps, None, "wait"))
+        await wait_until(begun.is_set)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        await wait_until(ended.is_set)
+    finally:
+        await host.close()
+
+
+@pytest.mark.parametrize(
+    ("slots", "word"),
+    [
+        (None, "list of Slot"),
+        (["x"], "is not a Slot"),
+        ([Slot("")], "printable"),
+        ([Slot("a\x00b")], "printable"),
+        ([Slot("x"), Slot("x")], "different names"),
+        ([Slot("x", None)], "labels of slot x"),  # type: ignore[arg-type]
+        ([Slot("x", {"a": 1})], "map str to str"),  # type: ignore[dict-item]
+        ([Slot("x", state="gone")], "ready and held"),  # type: ignore[arg-type]
+        ([Slot("x", reason=ValueError())], "reason of slot x"),  # type: ignore[arg-type]
+    ],
+)
+def test_slots_that_the_core_cannot_work_with_are_refused_with_a_sentence(slots: Any, word: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=word):
+        checked_slots(slots)
+
+
+def test_sound_slots_are_offered_as_they_are() -> None:
+    slots = (Slot("pixel 8", {"model": "8"}), Slot("b", state="held", reason="charging"))
+    assert checked_slots(iter(slots)) == slots
+
+
+def _spawn(scope: Scope, folder: Path, *, keep_children: bool = False) -> ScopeSpawn:
+    return ScopeSpawn(
+        scope,
+        env=lambda: environment.base(()),
+        output=lambda: folder / "output.log",
+        cwd=lambda: folder,
+        output_cap=1 << 20,
+        keep_children=keep_children,
+    )
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_only_an_attempt_remembers_the_processes_that_it_had(tmp_path: Path, keep: bool) -> None:
+    scope = Scope(asyncio.get_running_loop(), shared=True)
+    spawn = _spawn(scope, tmp_path, keep_children=keep)
+    try:
+        for _ in range(3):
+            assert (await (await spawn(["true"])).wait()).code == 0
+        assert len(spawn.children) == (3 if keep else 0)
+    finally:
+        await scope.close()
+
+
+async def test_reports_in_a_tight_loop_are_kept_but_not_passed_on(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+    scope = Scope(asyncio.get_running_loop())
+    attempt = Attempt(
+        around=Surroundings(tmp_path, {}, 1 << 20, "server"),
+        job=1,
+        job_id=uuid7(),
+        number=1,
+        attempt=1,
+        queue="q",
+        org_id="default",
+        slot=SessionSlot("q-1", {}, _spawn(scope, tmp_path)),
+        scope=scope,
+        treatment=Treatment("q"),
+        params=None,
+        resources={},
+        items=(),
+        on_progress=lambda _, progress: told.append(progress),
+    )
+    begun = time.monotonic()
+    for done in range(10_000):
+        attempt.report(done, 10_000)
+    assert attempt.progress == {"done": 9999, "total": 10_000, "message": ""}
+    assert told[0]["done"] == 0
+    assert len(told) <= 1 + (time.monotonic() - begun) / PROGRESS_S
 
 
 def _event(seq: int, org: str | None) -> EventRow:

@@ -18,9 +18,8 @@ NOW = 1_800_000_000.0
 @pytest.fixture
 def intake() -> Intake:
     found = find_runners()
-    settings = Settings(
-        queues={"slow": {"runner": "noop", "timeout_s": 60, "retries": 2}, "gone": {"runner": "nothing"}}
-    )  # type: ignore[arg-type]
+    queues: Any = {"slow": {"runner": "noop", "timeout_s": 60, "retries": 2}, "gone": {"runner": "nothing"}}
+    settings = Settings(queues=queues)
     lanes = {name: Lane(name, queue, found.get(queue.runner)) for name, queue in settings.queues.items()}
     for lane in lanes.values():
         if not lane.broken:
