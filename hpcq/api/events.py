@@ -1,6 +1,7 @@
 """Every change as it is committed: server-sent events, and the same over a WebSocket."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ async def sse(call: Call[StreamQuery, None]) -> web.StreamResponse:
                 await stream.send(request, lambda text=text: response.write(text))  # type: ignore[misc]
     except stream.Slow:
         _cut_off(request, _too_slow(position))
+    except ConnectionError:  # the reader has left
+        pass
     return response
 
 
@@ -96,12 +99,17 @@ def _too_slow(position: stream.Position) -> bytes:
     return b"event: stream.overflow\ndata: " + detail + b"\n\n"
 
 
+def _abort(transport: asyncio.Transport) -> None:
+    with contextlib.suppress(AttributeError):  # asyncio's own, where it was closed meanwhile
+        transport.abort()
+
+
 def _cut_off(request: web.Request, last_words: bytes) -> None:
     """Put the last words behind what the reader has not taken yet; if it does not, the connection ends all the same."""
     transport = request.transport
     if transport is not None:
         transport.write(b"%x\r\n%s\r\n" % (len(last_words), last_words))
-        asyncio.get_running_loop().call_later(FAREWELL_S, transport.abort)
+        asyncio.get_running_loop().call_later(FAREWELL_S, _abort, transport)
         transport.close()
 
 

@@ -1,6 +1,7 @@
 """What a job wrote: its output, also while it is being written, and its artifacts."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -40,10 +41,11 @@ async def output(call: Call[OutputQuery, None]) -> web.StreamResponse:
     )
     await response.prepare(call.request)
     pieces = _followed(call, row, number) if query.follow else _written(call, row, number, query.offset)
-    async for piece in pieces:
-        async with asyncio.timeout(STUCK_S):
-            await response.write(piece)
-    await response.write_eof()
+    with contextlib.suppress(ConnectionError):  # a reader may leave at any time
+        async for piece in pieces:
+            async with asyncio.timeout(STUCK_S):
+                await response.write(piece)
+        await response.write_eof()
     return response
 
 

@@ -1,5 +1,7 @@
 """The program `hpcq`."""
 
+import contextlib
+import os
 import sys
 
 import click
@@ -68,7 +70,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    program.main(prog_name="hpcq")
+    try:
+        program.main(prog_name="hpcq")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            click.echo(f"hpcq: {error}", err=True)
+        os._exit(1)  # what is still to be flushed would fail again
 
 
 if __name__ == "__main__":

@@ -135,7 +135,9 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for name in columns:
         last = name == columns[-1]
-        grid.add_column(name, overflow="fold" if last else "ellipsis", no_wrap=not last)
+        widest = max((len(row[columns.index(name)]) for row in cells), default=0)
+        least = None if last or name == "name" else max(len(name), min(widest, 12))
+        grid.add_column(name, overflow="fold" if last else "ellipsis", no_wrap=not last, min_width=least)
     for row in cells:
         grid.add_row(*[coloured(cell) for cell in row])
     console().print(grid)

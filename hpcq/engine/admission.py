@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from hpcq.core.events import Cancelled, Edited, Event, Reopened, Submitted
-from hpcq.core.job import FINAL, FRESH, Dependency, History, NewJob, State, Treatment
+from hpcq.core.job import FINAL, FRESH, Dependency, History, NewJob, On, State, Treatment
 from hpcq.engine.errors import BadSpec, Conflict, FieldError, NotFound, TooMany
 from hpcq.engine.ids import uuid7
 from hpcq.engine.intake import Intake, Need, Prepared, policy, resources_of
@@ -79,6 +79,12 @@ async def lookup(messages: Iterable[Message]) -> Lookup | None:
     return Lookup(keys=tuple(keys), ids=tuple(ids)) if keys or ids else None
 
 
+def _needs_of(row: JobRow) -> list[Need]:
+    """What a stored job depends on."""
+    kept = orjson.loads(row.spec).get("depends_on", ())
+    return [Need(On(need["on"]), need.get("job")) for need in kept]
+
+
 def _scope(message: Submit) -> str:
     return message.org or (message.jobs[0].treatment.org_id if message.jobs else "default")
 
@@ -114,8 +120,12 @@ class Admission:
         known = await resolve(named)
         behind = {key: _ends(row) for key, row in known.keys.items() if at - row.at < KEY_LIFE_S}
         jobs = dict(known.jobs)
-        if behind:  # an array's later jobs may depend on one that was there before
-            ids = dict.fromkeys(job_id for ends in behind.values() for job_id in ends)
+        # An array's later jobs may depend on one that was there before; a retried one on those it depended on.
+        ids = dict.fromkeys(job_id for ends in behind.values() for job_id in ends)
+        for message in messages:
+            if isinstance(message, Retry) and (row := jobs.get(message.job_id)):
+                ids.update(dict.fromkeys(need.job_id for need in _needs_of(row) if need.job_id))
+        if ids:
             jobs.update((await resolve(Lookup(ids=tuple(ids)))).jobs)
         # Jobs may be pruned before their key is: such a key counts as unused.
         kept = {key: known.keys[key] for key, ends in behind.items() if all(job_id in jobs for job_id in ends)}
@@ -221,7 +231,7 @@ class Admission:
         return Submission(ids, bool(rows) or not repeats, single), events
 
     def _new(self, prepared: Prepared, at: float, places: list[Place], ids: list[str]) -> tuple[NewRow, NewJob]:
-        runner, treatment, name, tags, batch_key, spec, needs, run_at, expires_at, _ = prepared
+        runner, treatment, name, tags, batch_key, spec, needs, run_at, expires_at, *_ = prepared
         job, org_id = self.numbers.next_job(), treatment.org_id
         number = self.numbers.next_number(org_id)
         depends_on: tuple[Dependency, ...] = ()
@@ -286,7 +296,12 @@ class Admission:
         if row.state not in FINAL:
             raise Conflict(f"job {row.id} is {row.state}; only a final job can be retried")
         history = History(attempt=row.history.attempt, reopened=row.history.reopened + 1)
-        return Reopened(NewJob(row.job, row.treatment, history))
+        depends_on = []
+        for need in _needs_of(row):
+            parent = self._known.jobs.get(need.job_id or "")
+            if parent is not None and parent.org_id == row.org_id:
+                depends_on.append(Dependency(parent.job, need.on, parent.state if parent.state in FINAL else None))
+        return Reopened(NewJob(row.job, row.treatment, history, depends_on=tuple(depends_on)))
 
     def edit(self, message: Edit, gathering: Gathering) -> Event:
         """The change of one job; its row is gathered too."""

@@ -343,7 +343,7 @@ class Driver:
         artifacts = None
         try:
             artifacts = await attempt.clean()
-        except OSError as error:  # whatever a job did to its folders, its end is told
+        except Exception as error:  # whatever a job did to its folders, its end is told
             log.warning("queue %s: cleaning up after %s: %s", self.lane.name, attempt.key, error)
         if outcome.error is not None and outcome.error.type == "infra":
             spawn(self.lane.ask_health(), f"health of {self.lane.name}")
@@ -378,7 +378,7 @@ def finished(attempt: Attempt, outcome: Outcome, *, session_lost: bool = False) 
         failure=ErrorType(error.type) if error else None,
         retry_after_s=error.retry_after_s if error else None,
         draw=random.random(),
-        worker_died=error is not None and error.type == "signal",
+        worker_died=error is not None and error.worker_died,
         session_lost=session_lost,
         run_s=None if attempt.began is None else now().mono - attempt.began,
     )

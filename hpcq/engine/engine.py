@@ -13,7 +13,7 @@ import orjson
 
 from hpcq.core.effects import Start
 from hpcq.core.events import QueueChanged, Recalled, Ticked
-from hpcq.core.job import Moment, State, Treatment
+from hpcq.core.job import State, Treatment
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import errors
 from hpcq.engine.admission import Admission, Numbers, Submission
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from hpcq.engine.views import Views
 
 log = logging.getLogger("hpcq.engine")
-PROGRESS_S = 1.0
 PROBE_S = 1.0
 
 
@@ -103,7 +102,6 @@ class Engine:
         self._ready = asyncio.Event()
         self._round_done = asyncio.Event()
         self._alarm = Alarm(lambda: self.post(Ticked()))
-        self._told: dict[int, float] = {}  # job -> when its progress was last published
         self._consumer: asyncio.Task[None] | None = None
 
     def _refusals(self, treatment: Treatment) -> list[tuple[str, str]]:
@@ -169,6 +167,7 @@ class Engine:
         replies: list[tuple[Reply, Any]] = []
         for message in messages:
             await self._take(message, gathering, replies)
+        gathering.add(self.core.handle(Ticked(), gathering.now))  # what is due, and what has expired on arrival
         gathering.add(self.core.assign(gathering.now))
         try:
             committed = await self._commit(gathering)
@@ -186,7 +185,6 @@ class Engine:
             if isinstance(message, Ended | Recalled):
                 event = message.event if isinstance(message, Ended) else message
                 self.floor.ended(event.job, event.attempt)
-                self._told.pop(event.job, None)
         self._publish(committed.events)
         for reply, answer in replies:
             if not reply.done():
@@ -355,17 +353,16 @@ class Engine:
         self._loop.call_soon_threadsafe(self._tell, attempt, progress)
 
     def _tell(self, attempt: Attempt, progress: dict[str, Any]) -> None:
-        """Publish progress, at most once a second and job."""
-        at: Moment = now()
-        if attempt.job not in self.floor.live or at.mono - self._told.get(attempt.job, 0.0) < PROGRESS_S:
+        """Publish progress; `report` lets at most one a second through."""
+        if attempt.job not in self.floor.live:
             return
-        self._told[attempt.job] = at.mono
         detail = orjson.dumps({"progress": progress})
         event = EventRow(
             seq=0,
-            at=at.wall,
+            at=now().wall,
             type="job.progress",
             job_id=attempt.job_id,
+            number=attempt.number,
             state=State.RUNNING,
             queue=attempt.queue,
             org_id=attempt.org_id,

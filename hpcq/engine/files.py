@@ -3,9 +3,12 @@
 import contextlib
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+MAX_ARTIFACTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class JobFolder:
 
     def artifact_list(self) -> list[dict[str, object]]:
         """[{"name", "size"}] of every regular file below `artifacts`, by name."""
-        return sorted(_listed(self.artifacts, ""), key=lambda entry: str(entry["name"]))
+        return sorted(_listed(self.artifacts), key=lambda entry: str(entry["name"]))
 
 
 def job_folder(data_dir: Path, job_id: str) -> JobFolder:
@@ -54,7 +57,10 @@ def make(path: Path) -> Path:
 
 def remove(path: Path) -> None:
     """Remove a folder and all below it; what cannot be removed stays."""
-    shutil.rmtree(path, ignore_errors=True)
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except RecursionError:  # nested deeper than Python goes
+        subprocess.run(["rm", "-rf", "--", str(path)], check=False, capture_output=True)
 
 
 def remove_empty(path: Path) -> bool:
@@ -68,16 +74,22 @@ def remove_empty(path: Path) -> bool:
     return True
 
 
-def _listed(folder: Path, prefix: str) -> Iterator[dict[str, object]]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
+def _listed(root: Path) -> Iterator[dict[str, object]]:
+    """Regular files below a real folder, at most MAX_ARTIFACTS. What cannot be looked at is left out: jobs can put
+    anything there, also what is nested too deep for a path."""
+    if root.is_symlink():
         return
-    for entry in entries:
-        if not entry.name.isprintable():  # it could be neither shown nor fetched
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _listed(Path(entry.path), f"{prefix}{entry.name}/")
-        elif entry.is_file(follow_symlinks=False):
-            with contextlib.suppress(OSError):  # a folder that may be listed but not entered
-                yield {"name": f"{prefix}{entry.name}", "size": entry.stat(follow_symlinks=False).st_size}
+    folders, found = [(str(root), "")], 0
+    while folders and found < MAX_ARTIFACTS:
+        folder, prefix = folders.pop()
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.isprintable():  # it could be neither shown nor fetched
+                    continue
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append((entry.path, f"{prefix}{entry.name}/"))
+                    elif entry.is_file(follow_symlinks=False) and found < MAX_ARTIFACTS:
+                        size = entry.stat(follow_symlinks=False).st_size
+                        found += 1
+                        yield {"name": f"{prefix}{entry.name}", "size": size}

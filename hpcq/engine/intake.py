@@ -44,12 +44,14 @@ class Prepared(NamedTuple):
     run_at: float | None = None  # wall time
     expires_at: float | None = None
     key: str | None = None
+    delay_s: float | None = None  # what `run_at` was made of
 
     def digest(self) -> bytes:
         """SHA-256 of all but the key: "the same body" of an idempotent submit."""
         t = self.treatment
         parts = (t.queue, t.org_id, t.priority, t.session_key, t.resources, t.requires, t.timeout_s, t.retries)
-        text = repr((parts, self.name, self.batch_key, self.run_at, self.expires_at)).encode()
+        when = self.run_at if self.delay_s is None else ("delay", self.delay_s)
+        text = repr((parts, self.name, self.batch_key, when, self.expires_at)).encode()
         return hashlib.sha256(text + b"\0" + self.spec).digest()
 
 
@@ -200,7 +202,17 @@ class Intake:
         text, key = orjson.dumps(kept), spec.idempotency_key
         tags, expires_at = template.tags, wall(spec.expires_at)
         return Prepared(  # by place: a bulk makes them by the hundred thousand
-            lane.runner_name, treatment, spec.name, tags, spec.batch_key, text, needs, run_at, expires_at, key
+            lane.runner_name,
+            treatment,
+            spec.name,
+            tags,
+            spec.batch_key,
+            text,
+            needs,
+            run_at,
+            expires_at,
+            key,
+            spec.delay_s,
         )
 
     def treatment(self, treated: Treated, lane: Lane, org_id: str, session_key: str | None) -> Treatment:

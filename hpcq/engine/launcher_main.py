@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG = 1
 CHANNEL = 0  # the socket to the server
 LOOK_S = 0.1  # how often outputs and memory are looked at
 BLOW_S = 0.005  # between two rounds of killing; doubled each time, for what does not die at once is waiting for a disk
@@ -341,7 +342,9 @@ class Launcher:
 
 def main(kind: str) -> None:
     """The whole life of a launcher, "shared" or "single", whose standard input is its socket to the server."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)  # a stopped launcher, too, sees the server's end
     os.set_inheritable(CHANNEL, False)
     os.chdir("/")
     launcher = Launcher(shared=kind == "shared")

@@ -12,6 +12,7 @@ from hpcq.engine.launcher import Child, Launcher
 from hpcq.plugin import Exit
 
 T = TypeVar("T")
+END_S = 5.0  # for a launcher to end all that lives in it
 
 
 class Scope:
@@ -45,8 +46,13 @@ class Scope:
 
     async def end(self) -> None:
         """Kill all that lives in the scope; it can be used again."""
-        if self._launcher is not None:
-            await self._launcher.end()
+        launcher = self._launcher
+        if launcher is None:
+            return
+        try:
+            await asyncio.wait_for(launcher.end(), END_S)
+        except TimeoutError:  # stopped, or worse: by force
+            await launcher.kill()
 
     async def alive(self) -> bool:
         """The launcher answers, and no child of it is stopped."""

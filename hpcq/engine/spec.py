@@ -48,6 +48,13 @@ def _rfc3339(value: Any) -> Any:
     return value
 
 
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is beyond the calendar's ends") from None
+
+
 Int = Annotated[int, Field(strict=True, ge=-MAX_INT, le=MAX_INT), BeforeValidator(_whole)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_utf8)]
@@ -58,7 +65,7 @@ TagKey = Annotated[str, StringConstraints(pattern=r"^[^:=\s\x00]{1,100}$")]
 TagValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_utf8)]
 Tags = Annotated[dict[TagKey, TagValue], Field(max_length=50)]
 Priority = Annotated[int, Field(strict=True, ge=-100, le=100), BeforeValidator(_priority, json_schema_input_type=Any)]
-Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(lambda value: value.astimezone(UTC))]
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
 
 
 class Model(BaseModel):

@@ -20,13 +20,18 @@ class Failed(AssertionError):
     """A play that went wrong, with what repeats it."""
 
 
-def play(seed: int, steps: int, *, inside: bool = True, more: Mapping[str, float] | None = None) -> Play:
-    """Play so many steps from this seed, then let everything run out. `more`: actions that are more frequent."""
+def play(
+    seed: int, steps: int, *, inside: bool = True, more: Mapping[str, float] | None = None, mood: int | None = None
+) -> Play:
+    """Play so many steps from this seed, then let everything run out.
+
+    `more`: actions that are more frequent, by what factor; `mood`: the play's, rather than any.
+    """
     random = Random(seed)
     factors = more or {}
     names = list(WEIGHTS)
     weights = [WEIGHTS[name] * factors.get(name, 1.0) * random.choice(MOODS) for name in names]
-    stage = Play(random.getrandbits(48), inside=inside)
+    stage = Play(random.getrandbits(48) if mood is None else mood, inside=inside)
     step = 0
     try:
         for step in range(steps):  # noqa: B007

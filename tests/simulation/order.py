@@ -174,5 +174,5 @@ def _line(treatment: Treatment) -> tuple[object, ...]:
 def _wants(bench: Bench, row: Row, names: set[str], than: Row) -> bool:
     """Whether this job comes before the other, and asks for something of the same."""
     asked = row.treatment
-    earlier = (-asked.priority, row.job) < (-than.treatment.priority, than.job) or asked.queue == than.treatment.queue
+    earlier = (-asked.priority, row.job) < (-than.treatment.priority, than.job)
     return row is not than and earlier and bool(names & {name for name, _ in asked.resources})
