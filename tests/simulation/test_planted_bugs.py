@@ -6,8 +6,11 @@ is what the core does, not how it remembers.
 
 import pytest
 
+from tests.simulation import bugs_of_sharing
 from tests.simulation.bugs import BUGS
 from tests.simulation.chance import SEEDS, STEPS, Failed, play
+
+assert bugs_of_sharing  # it adds to BUGS
 
 
 @pytest.mark.parametrize("name", BUGS)
