@@ -10,7 +10,6 @@ import orjson
 import psutil
 
 from hpcq.core.events import Attached, Draining, Loaded, Orphaned, QueueChanged
-from hpcq.core.job import State
 from hpcq.engine.alarm import now
 from hpcq.engine.engine import Engine
 from hpcq.engine.lane import ATTACH_S
@@ -58,7 +57,7 @@ async def reload(engine: Engine) -> None:
     for row in active:
         attempt = engine.floor.live.get(row.job)
         if attempt is not None and attempt.attempt == row.history.attempt:
-            began_at = None if row.state is State.STARTING else attempt.began_at  # the runner's word is replayed
+            began_at = attempt.began_at if row.started_at is not None else None  # the runner's word is replayed
             event = Attached(
                 row.as_new(), attempt.slot.name, began_at, row.stop, items=attempt.items, ran_as=attempt.treatment
             )

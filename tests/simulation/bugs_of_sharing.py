@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hpcq.core import assignment, claims, dependencies
+from hpcq.core import claims, dependencies
 from hpcq.core import events as e
 from hpcq.core.book import Book
 from hpcq.core.capacity import Capacity
@@ -55,21 +55,6 @@ def an_item_is_given_to_two_jobs(patch: Patch) -> None:
 @bug
 def nothing_is_kept_for_a_job_that_does_not_fit(patch: Patch) -> None:
     patch.setattr(Capacity, "reserve", lambda capacity, names, rank: None)
-
-
-@bug
-def a_resource_is_kept_for_a_job_that_no_slot_can_take(patch: Patch) -> None:
-    def wrong(book: Book) -> Any:
-        kept = []
-        for queue in book.queues.values():
-            kind = book.queued.get(queue.passed[0]) if queue.passed is not None else None
-            if queue.passed is None or kind is None or queue.idle:
-                queue.passed = None
-            else:
-                kept.append(((-kind.treatment.priority, queue.passed[0]), kind.treatment.resources, queue.passed[1]))
-        return sorted(kept)
-
-    patch.setattr(assignment, "_kept", wrong)
 
 
 # Dependencies.
@@ -136,3 +121,13 @@ def a_saved_stop_is_forgotten_by_a_crash(patch: Patch) -> None:
 @bug
 def a_clean_restart_counts_as_a_crash(patch: Patch) -> None:
     handler(patch, e.Orphaned, lambda right, book, event: right(book, replace(event, crashed=True)))
+
+
+@bug
+def what_an_attached_job_holds_is_taken_from_its_edit(patch: Patch) -> None:
+    handler(patch, e.Attached, lambda right, book, event: right(book, replace(event, ran_as=None)))
+
+
+@bug
+def an_attached_job_gets_other_items(patch: Patch) -> None:
+    handler(patch, e.Attached, lambda right, book, event: right(book, replace(event, items=())))

@@ -6,7 +6,7 @@ from random import Random
 from tests.simulation.play import Play
 from tests.simulation.settle import settle
 
-SEEDS, STEPS = 40, 400  # of the normal run
+SEEDS, STEPS = 30, 400  # of the normal run
 # How often each action is taken, relative to the others.
 WEIGHTS = {
     "submit": 11, "cancel": 2, "edit": 3, "reopen": 3, "begin": 16, "end": 14, "deliver": 30, "stale": 4, "renew": 8,

@@ -6,7 +6,8 @@ from tests.simulation.life import Life
 from tests.simulation.play import QUEUES, slots_of
 from tests.simulation.restart import How, restart
 
-STEPS = 400
+ROUNDS = 100  # and some more for each job that is left
+ROUNDS_A_JOB = 10
 
 
 def settle(life: Life) -> None:
@@ -24,7 +25,8 @@ def settle(life: Life) -> None:
 
 def _run_out(life: Life) -> None:
     """Rounds until nothing happens any more."""
-    for _ in range(STEPS):
+    rounds = ROUNDS + ROUNDS_A_JOB * len(life.ledger.open)
+    for _ in range(rounds):
         moved = _deliver(life)
         for where in life.floor.busy():
             life.floor.begin(where, life.now.wall)
@@ -34,7 +36,7 @@ def _run_out(life: Life) -> None:
         if not moved and not life.floor.busy() and not life.floor.letters() and not _skip(life):
             _check_left(life)
             return
-    raise AssertionError(f"after {STEPS} rounds it is still not quiet: {life.core.wakes()}")
+    raise AssertionError(f"after {rounds} rounds it is still not quiet: {life.core.wakes()}")
 
 
 def _deliver(life: Life) -> bool:

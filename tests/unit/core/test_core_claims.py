@@ -234,3 +234,21 @@ def test_a_broken_session_with_claims_behind_it_is_prepared_again_for_them() -> 
     world.started(second)
     world.finish(second, ErrorType.REJECTED, session_lost=True)
     assert world.scheduler.queue_view("q", world.now).slots[0].session_key is None
+
+
+def test_no_claim_goes_before_an_older_job_that_only_lacks_the_slot() -> None:
+    world = short_work()
+    world.queue("other", 2)
+    holder = world.submit("other", resources=(("gpu", 1.0),))
+    world.round()
+    older = world.submit(resources=(("gpu", 1.0),))
+    runs = world.submit()
+    world.round()
+    assert world.running() == {"q-1": [runs]}
+    world.run(holder)
+    kept_from = world.submit("other", resources=(("gpu", 1.0),))
+    younger = world.submit()
+    world.round()
+    assert world.states([older, kept_from, younger]) == ["queued"] * 3
+    world.run(runs)
+    assert world.running() == {"q-1": [older]}

@@ -1,5 +1,6 @@
 """Editing a job that is not final."""
 
+from hpcq.core.effects import Save
 from hpcq.core.events import Edited
 from hpcq.core.job import Dependency, ErrorType, RetryPolicy, StopReason, Treatment
 from tests.support.world import World
@@ -41,10 +42,22 @@ def test_a_back_off_is_not_ended_by_an_edit_but_can_be_moved() -> None:
     job = world.submit(retries=retries)
     world.round()
     world.run(job, ErrorType.EXIT)
-    assert world.send(Edited(job, Treatment("q", priority=1, retries=retries))) == []
+    due = world.saved[job].due
+    assert world.send(Edited(job, Treatment("q", priority=1, retries=retries), run_at=due)) == []
     assert world.state(job) == "delayed"
     world.send(Edited(job, Treatment("q"), run_at=world.now.wall))
     assert world.state(job) == "queued"
+
+
+def test_a_back_off_whose_run_at_is_taken_away_is_written_again_or_a_restart_would_end_it() -> None:
+    world = World(slots=1)
+    job = world.submit(retries=RetryPolicy(max=1, backoff_s=50, jitter=False))
+    world.round()
+    world.run(job, ErrorType.EXIT)
+    due = world.saved[job].due
+    (save,) = world.send(Edited(job, Treatment("q"), run_at=None))
+    assert isinstance(save, Save)
+    assert (save.state, save.event, save.due) == ("delayed", None, due)
 
 
 def test_a_queued_job_stays_queued_whatever_its_run_at() -> None:

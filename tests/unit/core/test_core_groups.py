@@ -3,6 +3,9 @@
 import gc
 import tracemalloc
 
+import pytest
+
+from hpcq.core import book
 from hpcq.core.events import Reopened, Submitted
 from hpcq.core.groups import SLACK, SWEEP
 from hpcq.core.job import Dependency, ErrorType, History, NewJob, RetryPolicy, State, Treatment
@@ -139,3 +142,16 @@ def test_a_large_fan_out_costs_each_round_a_slice() -> None:
         effects = world.scheduler.assign(world.now)
         released.append(sum(getattr(effect, "event", None) == "job.queued" for effect in effects))
     assert released == [1000] * 5
+
+
+def test_a_treatment_that_lost_its_last_job_in_the_middle_of_an_array_is_known_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(book, "KINDS", 0)
+    world = World(slots=1)
+    world.scheduler.book.unheld_max = 0
+    treatment = Treatment("q")
+    broken = Dependency(99, ended=State.FAILED)
+    world.send(Submitted((NewJob(1, treatment, depends_on=(broken,)), NewJob(2, treatment))))
+    assert list(world.scheduler.book.kinds) == [treatment]
+    assert world.scheduler.book.queued[2] is world.scheduler.book.kinds[treatment]

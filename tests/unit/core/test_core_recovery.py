@@ -185,6 +185,41 @@ def test_a_claim_that_was_to_be_stopped_is_found_so() -> None:
     assert world.state(7) == "cancelled"
 
 
+def test_an_attempt_of_which_the_store_had_not_heard_begins_when_it_is_heard_of() -> None:
+    world = World(slots=1)
+    world.saved[7] = Save(7, State.STARTING, History(1))
+    world.send(Attached(NewJob(7, Q, History(1), state=State.STARTING), "q-1", world.now.wall - 5))
+    assert world.state(7) == "starting"
+    world.started(7)
+    assert (world.state(7), world.events[7]) == ("running", ["job.started"])
+
+
+def test_a_claim_that_was_found_and_comes_back_may_still_expire() -> None:
+    world = World(slots=1)
+    for job, expires_at in ((7, None), (8, world.now.wall + 5)):
+        new = NewJob(job, Q, History(1), expires_at=expires_at, state=State.STARTING)
+        world.saved[job] = Save(job, State.STARTING, History(1))
+        world.send(Attached(new, "q-1", None))
+    world.send(Recalled(8, 1))
+    assert world.state(8) == "queued"
+    world.later(6)
+    assert world.state(8) == "failed"
+
+
+def test_an_attempt_that_was_found_holds_what_it_was_given_and_not_what_it_was_edited_to() -> None:
+    world = World({"cpus": 2, "gpu": 2}, {"gpu": ("0", "1")}, slots=2)
+    was = Treatment("q", resources=(("cpus", 2.0), ("gpu", 1.0)))
+    items = (("gpu", ("1",)),)
+    world.send(Attached(NewJob(7, Q, History(1)), "q-1", 900.0, items=items, ran_as=was))
+    waits, fits = world.submit(resources=(("cpus", 1.0),)), world.submit(resources=(("gpu", 1.0),))
+    world.round()
+    assert world.states([waits, fits]) == ["queued", "starting"]
+    assert [start.items for start in world.starts] == [(("gpu", ("0",)),)]
+    world.finish(7)
+    world.round()
+    assert world.state(waits) == "starting"
+
+
 def test_an_attempt_that_was_lost_goes_back_uncharged() -> None:
     world = World(slots=1)
     world.send(Orphaned(NewJob(7, Q, History(1))))

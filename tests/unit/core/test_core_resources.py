@@ -114,6 +114,40 @@ def test_what_was_kept_is_free_again_when_the_job_is_cancelled_or_its_queue_paus
         assert world.state(small) == "starting", ending
 
 
+def passed_over(world: World) -> int:
+    """A job that asks for one cpu, and whose queue's only slot went to one that asks for none; 2 of 3 are free."""
+    world.queue("one", 1)
+    world.queue("two", 3)
+    first = world.submit("two", resources=cpus(3))
+    world.round()
+    job = world.submit("one", resources=cpus(1))
+    world.submit("one")
+    world.round()
+    world.cancel(first)
+    world.finish(first)
+    return job
+
+
+def test_a_job_that_only_lacks_a_slot_keeps_no_more_than_it_asks_for() -> None:
+    world = World({"cpus": 3})
+    job = passed_over(world)
+    others = world.many(3, "two", resources=cpus(1))
+    world.round()
+    assert world.states([job, *others]) == ["queued", "starting", "starting", "queued"]
+    assert [reason.holders for reason in world.explain(others[2]).reasons if reason.code == "resources"] == [(job,)]
+
+
+def test_a_job_that_no_slot_can_take_keeps_nothing_from_others() -> None:
+    held = Slot("one-1", ready=False)
+    for slots in ((), (held,)):
+        world = World({"cpus": 3})
+        passed_over(world)
+        world.queue("one", slots)
+        others = world.many(3, "two", resources=cpus(1))
+        world.round()
+        assert world.states(others) == ["starting"] * 3
+
+
 def test_a_job_that_can_never_fit_keeps_nothing_from_others() -> None:
     world = World({"cpus": 2}, slots=2)
     never, fits = world.submit(resources=cpus(3)), world.submit(resources=cpus(2))
