@@ -115,7 +115,9 @@ async def _take_up(engine: Engine, row: JobRow, last: LastLife, gathering: Gathe
             attached = Attached(row.as_new(), row.slot, row.started_at, row.stop)
             gathering.add(engine.core.handle(attached, gathering.now))
             return
-    crashed = not last.clean and row.started_at is not None and last.ended_at - row.started_at < CRASH_S
+    # A death may come before `running` is on disk; but what is only claimed ahead has killed nobody.
+    began = row.updated_at if row.started_at is None and lane is not None and not lane.ahead else row.started_at
+    crashed = not last.clean and began is not None and last.ended_at - began < CRASH_S
     gathering.add(engine.core.handle(Orphaned(row.as_new(), row.stop, crashed), gathering.now))
 
 
