@@ -1,13 +1,15 @@
 """Settings: defaults < TOML file < environment (`HPCQ_SERVER__PORT`) < flags. An unknown key is an error."""
 
 import difflib
+import math
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 # Variables that begin with HPCQ_ and are no settings: the client's, and what a job sees.
@@ -25,6 +27,7 @@ NOT_SETTINGS = frozenset(
         "PROGRESS",
         "JOB_DIR",
         "APP_URL",
+        "FARM",
     )
 )
 
@@ -49,6 +52,7 @@ class Server(Part):
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="Further names by which browsers may call this server"
     )
+    compat: bool = Field(default=True, description="Also answer clients of four earlier systems: docs/fronts.md")
     drain_grace_s: float = Field(default=10.0, ge=0, description="How long running jobs may go on after SIGTERM")
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
@@ -101,6 +105,7 @@ class Limits(Part):
     bulk_bytes: int = Field(default=64 << 20, ge=1024, description="The body of a submit of many jobs")
     bulk_jobs: int = Field(default=100_000, ge=1, description="Jobs in one submit")
     waiting_jobs: int = Field(default=2_000_000, ge=1, description="Unfinished jobs in all; more are refused with 429")
+    blob_bytes: int = Field(default=4 << 30, ge=1024, description="An uploaded file")
     output_bytes: int = Field(default=256 << 20, ge=1024, description="Output kept of one attempt")
     connections: int = Field(default=512, ge=1, description="Open connections")
     events_per_client: int = Field(default=1000, ge=1, description="Events a slow stream reader may lag behind")
@@ -110,6 +115,10 @@ class Retention(Part):
     jobs_days: float = Field(default=90, ge=0, description="Finished jobs are kept so long")
     events: int = Field(default=1_000_000, ge=1000, description="Events kept for resuming streams")
     artifacts_days: float = Field(default=14, ge=0, description="Outputs and artifacts are kept so long")
+    blobs_days: float = Field(
+        default=30, ge=0, description="Uploaded files are kept so long after they were last asked for or needed"
+    )
+    tests_days: float = Field(default=180, ge=0, description="The runs in the history of tests are kept so long")
     disk_mb: int | None = Field(
         default=None, ge=1, description="Outputs and artifacts beyond this go, oldest first; unset: no cap"
     )
@@ -127,6 +136,8 @@ def builtin_queues() -> dict[str, dict[str, Any]]:
     return {
         "local": {"runner": "shell", "slots": cores},
         "compute": {"runner": "matrix", "slots": cores},
+        "emulator": {"runner": "adb", "timeout_s": 1800.0, "retries": {"max": 3}},
+        "device_farm": {"runner": "device_farm", "grace_s": 15.0, "timeout_s": 1800.0, "retries": {"max": 3}},
         "noop": {"runner": "noop", "slots": 16},
     }
 
@@ -141,6 +152,35 @@ def _with_builtin(queues: Any) -> Any:
 
 
 ResourceTotal = float | tuple[str, ...]
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")  # it becomes a folder, a variable, a label
+ITEM = re.compile(r"[^,\s\x00]{1,200}")  # a job gets several of them in one variable, with commas
+ITEMS_MOST = 10_000
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError("is no name: letters, digits, _ . and -, a letter in front, at most 64")
+    return text
+
+
+def _total(value: Any) -> ResourceTotal:
+    """By hand, because a union of pydantic's names its branches in its errors."""
+    if isinstance(value, list | tuple):
+        if len(value) > ITEMS_MOST or not all(isinstance(item, str) and ITEM.fullmatch(item) for item in value):
+            raise ValueError(f"must be at most {ITEMS_MOST} texts without spaces and commas")
+        if len(set(value)) < len(value):
+            raise ValueError("names an item twice; each is one thing that one job can have")
+        return tuple(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a count, or a list of items")
+    count = float(value)
+    if not 0 <= count < math.inf:
+        raise ValueError("must be a count of 0 or more")
+    return count
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Total = Annotated[ResourceTotal, PlainValidator(_total)]
 
 
 class Settings(BaseSettings):
@@ -152,11 +192,11 @@ class Settings(BaseSettings):
     jobs: Jobs = Jobs()
     limits: Limits = Limits()
     retention: Retention = Retention()
-    resources: dict[str, ResourceTotal] = Field(
+    resources: dict[Name, Total] = Field(
         default={},
         description="What jobs can ask for: a count, or a list of items; cpus and memory_mb are detected when absent",
     )
-    queues: Annotated[dict[str, Queue], BeforeValidator(_with_builtin)] = Field(default={}, validate_default=True)
+    queues: Annotated[dict[Name, Queue], BeforeValidator(_with_builtin)] = Field(default={}, validate_default=True)
 
     @classmethod
     def settings_customise_sources(
@@ -263,12 +303,12 @@ def _nearest(word: str, known: list[str]) -> str:
 
 def _sentences(error: ValidationError, file: Path | None) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(part) for part in problem["loc"])
+        place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
         where = f"{file}: {place}" if file else place
         if problem["type"] == "extra_forbidden":
             yield f"{where} is not a setting{_nearest(str(problem['loc'][-1]), _known_beside(problem['loc']))}"
         else:
-            yield f"{where}: {problem['msg']}; found {problem['input']!r}"
+            yield f"{where}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"
 
 
 def _known_beside(loc: tuple[int | str, ...]) -> list[str]:

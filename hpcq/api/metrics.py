@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry(auto_describe=True)
-        self._submitted = Counter("hpcq_jobs_submitted", "Jobs submitted", ["queue"], registry=registry)
-        self._finished = Counter("hpcq_jobs_finished", "Jobs that ended", ["queue", "state"], registry=registry)
-        self._retried = Counter(
-            "hpcq_jobs_retried", "Attempts that are followed by another", ["queue"], registry=registry
-        )
-        self._run = Histogram(
-            "hpcq_job_run_seconds", "Attempts, start to end", ["queue"], buckets=SECONDS, registry=registry
-        )
-        self._wait = Histogram(
+        submitted = Counter("hpcq_jobs_submitted", "Jobs submitted", ["queue"], registry=registry)
+        finished = Counter("hpcq_jobs_finished", "Jobs that ended", ["queue", "state"], registry=registry)
+        retried = Counter("hpcq_jobs_retried", "Attempts that are followed by another", ["queue"], registry=registry)
+        run = Histogram("hpcq_job_run_seconds", "Attempts, start to end", ["queue"], buckets=SECONDS, registry=registry)
+        wait = Histogram(
             "hpcq_job_wait_seconds", "Submit to first start", ["queue"], buckets=SECONDS, registry=registry
         )
         self._lag = Histogram("hpcq_loop_lag_seconds", "How late the event loop is", buckets=LAGS, registry=registry)
@@ -50,6 +47,9 @@ class Metrics:
         self._rss = Gauge("hpcq_resident_memory_bytes", "Resident memory of the server", registry=registry)
         self._files = Gauge("hpcq_open_files", "Open descriptors of the server", registry=registry)
         self._listeners = Gauge("hpcq_event_listeners", "Open event streams", registry=registry)
+        # Every event looks for one of these: they are few, and finding them by their labels is slow.
+        self._submitted_of, self._finished_of = cache(submitted.labels), cache(finished.labels)
+        self._retried_of, self._run_of, self._wait_of = cache(retried.labels), cache(run.labels), cache(wait.labels)
         self._running: dict[str, float] = {}  # job id -> when its attempt started
 
     def count(self, events: Sequence["EventRow"]) -> None:
@@ -62,24 +62,24 @@ class Metrics:
             elif kind == "job.started":
                 self._started(event)
             elif kind == "job.retrying":
-                self._retried.labels(queue).inc()
+                self._retried_of(queue).inc()
                 self._ended(event)
             elif event.state in FINAL and kind.startswith("job."):
-                self._finished.labels(queue, event.state).inc()
+                self._finished_of(queue, event.state).inc()
                 self._ended(event)
         for queue, count in submitted.items():
-            self._submitted.labels(queue).inc(count)
+            self._submitted_of(queue).inc(count)
 
     def _started(self, event: "EventRow") -> None:
         job_id = event.job_id or ""
         self._running[job_id] = event.at
         if event.attempt == 1:
-            self._wait.labels(event.queue or "").observe(max(0.0, event.at - _submitted_at(job_id)))
+            self._wait_of(event.queue or "").observe(max(0.0, event.at - _submitted_at(job_id)))
 
     def _ended(self, event: "EventRow") -> None:
         started = self._running.pop(event.job_id or "", None)
         if started is not None:
-            self._run.labels(event.queue or "").observe(max(0.0, event.at - started))
+            self._run_of(event.queue or "").observe(max(0.0, event.at - started))
 
     def lag(self, seconds: float) -> None:
         """The loop was so late."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcq.cli.output import Cleaner, clean, duration, say, title
+from hpcq.cli.output import Cleaner, clean, compact, duration, say, title
 
 if TYPE_CHECKING:
     from hpcq.client import Client, Job
@@ -49,4 +49,6 @@ def say_endings(jobs: "list[Job]", most: int = 20) -> None:
         say(ending(job))
     if len(bad) > most:
         say(f"… and {len(bad) - most} more that did not succeed")
+    if len(jobs) == 1 and not bad and (result := compact(jobs[0].get("result"))):
+        say(f"result: {result}")
     say(f"{len(jobs) - len(bad)} of {len(jobs)} succeeded")

@@ -1,5 +1,6 @@
 """`hpcq serve`: run the server."""
 
+import errno
 import logging
 import sys
 from pathlib import Path
@@ -35,5 +36,14 @@ def serve(host: str | None, port: int | None, data_dir: Path | None, config: Pat
         click.echo(f"hpcq: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        click.echo(f"hpcq: cannot serve: {error.strerror or error}", err=True)
+        click.echo(f"hpcq: cannot serve: {_reason(error)}", err=True)
         sys.exit(1)
+
+
+def _reason(error: OSError) -> str:
+    """What failed, where, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"{error.strerror}; stop what listens there, or take another --port (0 picks a free one)"
+    where = f"{error.filename}: " if error.filename else ""
+    advice = "; --data-dir names another folder" if error.filename else ""
+    return f"{where}{error.strerror or error}{advice}"

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import EllipsisType
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hpcq.core.effects import Start
-from hpcq.core.events import QueueChanged, Recalled, Ticked
+from hpcq.core.events import Recalled, Ticked
 from hpcq.core.job import State, Treatment
 from hpcq.core.scheduler import Scheduler
-from hpcq.engine import errors
+from hpcq.engine import errors, queue_changes
 from hpcq.engine.admission import Admission, Numbers, Submission
 from hpcq.engine.alarm import Alarm, now
 from hpcq.engine.attempt import Attempt, Surroundings
 from hpcq.engine.floor import Floor
 from hpcq.engine.hub import EventHub
+from hpcq.engine.inbox import Inbox
 from hpcq.engine.intake import Intake, Prepared
 from hpcq.engine.lane import Lane
 from hpcq.engine.messages import (
@@ -30,6 +30,7 @@ from hpcq.engine.messages import (
     Ended,
     HandleMade,
     Message,
+    Noted,
     Reply,
     Request,
     Retry,
@@ -46,6 +47,7 @@ from hpcq.store.rows import Committed, EventRow, QueueRow
 from hpcq.store.writer import Writer
 
 if TYPE_CHECKING:
+    from hpcq.engine.blobs import Blobs
     from hpcq.engine.schedules import Schedules
     from hpcq.engine.supervision import Supervision
     from hpcq.engine.views import Views
@@ -71,6 +73,7 @@ class Engine:
     supervision: "Supervision"  # set by the composition root, as is what follows
     views: "Views"
     schedules: "Schedules"
+    blobs: "Blobs"
 
     def __init__(
         self,
@@ -98,8 +101,7 @@ class Engine:
         self.draining = False
         self._admission = Admission(self.intake, lanes, self._refusals, numbers, waiting_limit)
         self._loop = asyncio.get_running_loop()
-        self._inbox: deque[Message] = deque()
-        self._ready = asyncio.Event()
+        self._inbox = Inbox()
         self._round_done = asyncio.Event()
         self._alarm = Alarm(lambda: self.post(Ticked()))
         self._consumer: asyncio.Task[None] | None = None
@@ -111,8 +113,7 @@ class Engine:
 
     def post(self, message: Message) -> None:
         """Put a message into the inbox; from the loop's own thread."""
-        self._inbox.append(message)
-        self._ready.set()
+        self._inbox.put(message)
 
     async def _ask(self, make: Any) -> Any:
         if self.full:
@@ -137,12 +138,7 @@ class Engine:
     async def _consume(self) -> None:
         try:
             while True:
-                await self._ready.wait()
-                self._ready.clear()
-                messages = list(self._inbox)
-                self._inbox.clear()
-                if messages:
-                    await self._round(messages)
+                await self._round(await self._inbox.take())
         except StoreBroken as broken:
             self._die(broken)
         except Exception as error:
@@ -222,9 +218,11 @@ class Engine:
                 self._change(message, gathering)
                 replies.append((message.reply, None))
             elif isinstance(message, ChangeQueue):
-                self._change_queue(message, gathering)
+                queue_changes.apply(self, message, gathering)
                 if message.reply:
                     replies.append((message.reply, None))
+            elif isinstance(message, Noted):
+                gathering.rest.notes.extend(message.events)
             elif isinstance(message, SaveSchedule):
                 gathering.rest.schedules.append(message.row)
                 gathering.rest.schedule_runs.extend([message.run] if message.run else [])
@@ -247,25 +245,6 @@ class Engine:
             event = admission.edit(message, gathering)
         gathering.add(self.core.handle(event, gathering.now))
 
-    def _change_queue(self, message: ChangeQueue, gathering: Gathering) -> None:
-        lane = self.lanes[message.queue]
-        before = self.live_settings.get(message.queue) or QueueRow(message.queue, None, "", None)
-        paused = before.paused if message.paused is None else message.paused
-        reason = message.reason if message.paused else before.paused_reason
-        slots = before.slots if isinstance(message.slots, EllipsisType) else message.slots
-        row = QueueRow(message.queue, paused, reason if paused else "", slots)
-        self.live_settings[message.queue] = row
-        gathering.rest.queues.append(row)
-        self._add_note(gathering, "queue.changed", message.queue, {"paused": bool(paused), "slots": slots})
-        widened = self.floor.widen(message.queue, slots)
-        if widened is not None:
-            gathering.add(self.core.handle(widened, gathering.now))
-        gathering.add(self.core.handle(QueueChanged(self.settings_of(lane)), gathering.now))
-
-    def _add_note(self, gathering: Gathering, kind: str, queue: str | None, detail: dict[str, Any]) -> None:
-        note = EventRow(0, gathering.now.wall, kind, queue=queue, detail=orjson.dumps(detail))
-        gathering.rest.notes.append(note)
-
     def settings_of(self, lane: Lane) -> Any:
         """A lane's settings with what has been changed live."""
         row = self.live_settings.get(lane.name)
@@ -285,7 +264,7 @@ class Engine:
         log.error("the disk is full: %s; submits are refused until there is space again", full)
         self.full = True
         _refuse_all(messages, errors.OutOfSpace(f"the disk is full, nothing was kept: {full}"))
-        self._inbox.extendleft(message for message in reversed(messages) if not isinstance(message, Request))
+        self._inbox.put_back(message for message in messages if not isinstance(message, Request))
         while self.full:
             await asyncio.sleep(PROBE_S)
             with contextlib.suppress(StoreFull):
@@ -293,7 +272,7 @@ class Engine:
                 self.full = False
         log.warning("there is space again")
         await self._afresh()
-        self._ready.set()
+        self._inbox.wake()
 
     async def _isolate(self, refused: StoreRefused, messages: Sequence[Message]) -> None:
         """The store refuses a round that breaks its rules: a bug. Find the message, and drop it alone."""
@@ -313,12 +292,18 @@ class Engine:
     # What the API asks for. All of these return after COMMIT.
 
     async def submit(
-        self, jobs: Sequence[Prepared], *, org: str | None, key: str | None = None, bulk: bool = False
+        self,
+        jobs: Sequence[Prepared],
+        *,
+        org: str | None,
+        key: str | None = None,
+        bulk: bool = False,
+        digest: bytes | None = None,
     ) -> Submission:
-        """Keep jobs, all or none; `bulk`: errors name the index. Raises EngineError."""
+        """Keep jobs, all or none; `bulk`: errors name the index; `digest`: of their origin. Raises EngineError."""
         if self.draining:
             raise errors.Unavailable("the server is shutting down", 5.0)
-        answer: Submission = await self._ask(lambda reply: Submit(jobs, org, key, bulk, reply))
+        answer: Submission = await self._ask(lambda reply: Submit(jobs, org, key, bulk, reply, digest=digest))
         return answer
 
     async def cancel(self, org: str | None, job_id: str) -> None:

@@ -1,14 +1,17 @@
-"""Where a job's files lie: `<data>/jobs/<last two of the id>/<id>/`. Folders are made when first asked for."""
+"""Where a job's files lie: `<data>/jobs/<last two of the id>/<id>/`, and what was uploaded for it,
+`<data>/blobs/<first two of the sum>/<sum>`. Folders are made when first asked for."""
 
 import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 MAX_ARTIFACTS = 1000
+_remover = ThreadPoolExecutor(1, "hpcq-remover")  # what it was given is done before the server exits
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +52,64 @@ def job_folder(data_dir: Path, job_id: str) -> JobFolder:
     return JobFolder(data_dir / "jobs" / job_id[-2:] / job_id)
 
 
+def blob(data_dir: Path, sha256: str) -> Path:
+    """Where an uploaded file lies, or would."""
+    return data_dir / "blobs" / sha256[:2] / sha256
+
+
+def pinned(data_dir: Path, pins: Mapping[str, str], name: str) -> Path:
+    """An uploaded file, by the name that a job's params have for it, or by its SHA-256. Raises FileNotFoundError."""
+    sha256 = pins.get(name) or (name if name in pins.values() else None)
+    if sha256 is None:
+        raise FileNotFoundError(f"nothing that the job names was uploaded as {name!r:.100}")
+    path = blob(data_dir, sha256)
+    if not path.is_file():
+        raise FileNotFoundError(f"blob {sha256} is gone from the server's data folder; upload it again")
+    return path
+
+
 def make(path: Path) -> Path:
     """The folder, made with its parents if it is not there; nobody else may read it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)  # noqa: PTH102  (every attempt makes a few)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    except FileNotFoundError:
+        make(path.parent)
+        path.mkdir(0o700, exist_ok=True)
     return path
+
+
+def remove_soon(path: Path) -> None:
+    """Remove a folder and all below it, on a thread: while the store writes, that may take milliseconds."""
+    _remover.submit(remove, path)
 
 
 def remove(path: Path) -> None:
     """Remove a folder and all below it; what cannot be removed stays."""
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError:  # it is not empty
+        _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
     try:
         shutil.rmtree(path, ignore_errors=True)
     except RecursionError:  # nested deeper than Python goes
         subprocess.run(["rm", "-rf", "--", str(path)], check=False, capture_output=True)
 
 
-def remove_empty(path: Path) -> bool:
-    """Remove the folder if nothing is in it; whether it is gone."""
+def is_empty(path: Path) -> bool:
+    """Nothing is in the folder, or it is not there."""
     try:
-        path.rmdir()
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
     except FileNotFoundError:
         return True
-    except OSError:
-        return False
-    return True
 
 
 def _listed(root: Path) -> Iterator[dict[str, object]]:

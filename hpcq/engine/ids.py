@@ -14,8 +14,5 @@ def uuid7() -> str:
     if upper <= _last:
         upper = _last + 1 if _last & 0xFFF != 0xFFF else (_last >> 16) + 1 << 16 | 0x7000
     _last = upper
-    lower = _bits(62)
-    return (
-        f"{upper >> 32:08x}-{upper >> 16 & 0xFFFF:04x}-{upper & 0xFFFF:04x}"
-        f"-{lower >> 48 | 0x8000:04x}-{lower & 0xFFFFFFFFFFFF:012x}"
-    )
+    digits = f"{upper << 64 | 0x8000000000000000 | _bits(62):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -37,15 +37,19 @@ class Watchers:
                 for wait in self._waiting.pop(event.job_id):
                     wait.ended((event.job_id,))
 
-    async def wait_final(self, job_ids: Collection[str], timeout_s: float) -> bool:
-        """Wait until all are final, at most so long, looking included; whether they are. Unknown ids count as final."""
+    async def wait_final(self, job_ids: Collection[str], timeout_s: float, *, look: bool = True) -> bool:
+        """Wait until all are final, at most so long, looking included; whether they are. Unknown ids count as final.
+
+        `look` False: none of them is final yet, by an answer of the engine that was got without waiting since.
+        """
         wait = _Wait(job_ids)
         for job_id in wait.left:
             self._waiting.setdefault(job_id, set()).add(wait)
         try:
             async with asyncio.timeout(timeout_s):
-                unfinished = await self._reader.unfinished(list(wait.left))  # some may have ended before we watched
-                self._forget(wait, wait.left - unfinished)
+                if look:  # some may have ended before we watched
+                    unfinished = await self._reader.unfinished(list(wait.left))
+                    self._forget(wait, wait.left - unfinished)
                 await wait.over.wait()
         except TimeoutError:
             return False

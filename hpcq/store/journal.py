@@ -52,7 +52,8 @@ class Journal:
             self.seq += 1
             detail = b'{"error":%b}' % row.error if row.error and kind in _WITH_ERROR else None
             state = _STATE_OF.get(kind, waits)
-            made.append(_event((self.seq, row.at, kind, job_id, number, state, queue, org_id, attempt, detail)))
+            at = row.started_at if kind == "job.started" and row.started_at else row.at
+            made.append(_event((self.seq, at, kind, job_id, number, state, queue, org_id, attempt, detail)))
         return made
 
     def of_notes(self, notes: Sequence[EventRow]) -> list[EventRow]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hpcq.core.job import ACTIVE, FINAL, FRESH, WAITING, History, State, StopReason
 from hpcq.store.codec import treatment_of
-from hpcq.store.rows import JobRow
+from hpcq.store.rows import JobRow, NewRow, SaveRow
 
 SIZES = (512, 64, 16, 4, 1)
 
@@ -69,6 +69,17 @@ def job_row(found: Sequence[Any]) -> JobRow:
         FRESH if not any(counts) else History(*counts), treatment, spec,
         created, updated, started, finished, run_at, expires, slot, StopReason(stop) if stop else None,
         *outcome,
+    )  # fmt: skip
+
+
+def made_row(new: NewRow, row: SaveRow) -> JobRow:
+    """The row of a job that is inserted with this Save."""
+    save, treatment = row.save, new.treatment
+    return JobRow(
+        new.job, new.id, new.org_id, new.number, new.name, treatment.queue, new.runner, treatment.priority,
+        new.batch_key, save.state, save.history, treatment, new.spec, new.created_at, row.at, None,
+        row.at if save.state in FINAL else None, new.run_at if save.due is None else save.due, new.expires_at,
+        save.slot, save.stop, None, row.progress, row.result, row.error, row.usage, row.artifacts,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The limit for submits: bare aiohttp that answers after a group commit to SQLite, FULL. No validation, no scheduling.
 
-`python -m tests.benchmarks.bare_server FILE` prints its port. POST / keeps one body, POST /bulk the lines of one.
+`python -m tests.benchmarks.bare_server FILE` prints its port. POST / keeps one body, POST /bulk the lines of one, and
+POST /twice commits two times, as a job's submit and its end do.
 """
 
 import asyncio
@@ -47,9 +48,15 @@ async def main(path: str) -> None:
     async def many(request: web.Request) -> web.Response:
         return await keep((await request.read()).splitlines())
 
+    async def twice(request: web.Request) -> web.Response:
+        body = await request.read()
+        await keep([body])
+        return await keep([body])
+
     app = web.Application(client_max_size=1 << 28)
     app.router.add_post("/", one)
     app.router.add_post("/bulk", many)
+    app.router.add_post("/twice", twice)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -93,30 +93,38 @@ def test_bulk_submits(server: ServerProcess, bare: str) -> None:
     report("bulk", "jobs/s", ours, limit)
 
 
-def test_square_sums_end_to_end(server: ServerProcess) -> None:
+def test_square_sums_end_to_end(server: ServerProcess, tmp_path: Path) -> None:
     jobs = 5000
     server.submit("compute", {"operation": "square_sum", "data": [1, 2, 3]}, wait_s=30)
     line = json.dumps({"queue": "compute", "params": {"operation": "square_sum", "data": [1, 2, 3]}}).encode()
-    ours = []
+    ours, limit = [], []
     for number in range(ROUNDS):
         body = b"\n".join(line.replace(b"}}", b'}, "tags": {"round": "%d"}}' % number) for _ in range(jobs))
         began = time.perf_counter()
         post(server.url, "/v1/jobs", body, "application/x-ndjson")
         assert server.get(f"/v1/jobs/summary?tag=round:{number}&wait=120")["counts"] == {"succeeded": jobs}
         ours.append(jobs / (time.perf_counter() - began))
-    report("square_sum end to end, submit included", "jobs/s", ours)
+        argv = [sys.executable, "-m", "tests.benchmarks.bare_pools", str(tmp_path / f"bare-{number}.db"), str(jobs)]
+        limit.append(jobs / float(subprocess.run(argv, capture_output=True, check=True).stdout))
+    report("square_sum end to end, submit included", "jobs/s", ours, limit)
 
 
-def test_latency_on_an_idle_server(server: ServerProcess) -> None:
+def test_latency_on_an_idle_server(server: ServerProcess, bare: str) -> None:
     bodies = {
         "noop": {"queue": "noop", "params": {}},
         "square_sum": {"queue": "compute", "params": {"operation": "square_sum", "data": [1, 2, 3]}},
     }
-    for name, body in bodies.items():
-        load(server.url, "/v1/jobs?wait=10", 1, 200, json.dumps(body).encode())
-        figures = [load(server.url, "/v1/jobs?wait=10", 1, 500, json.dumps(body).encode()) for _ in range(ROUNDS)]
-        report(f"{name}: submit to final, p50", "ms", [f["p50_ms"] for f in figures])
-        report(f"{name}: submit to final, p99", "ms", [f["p99_ms"] for f in figures])
+    for name, job in bodies.items():
+        body = json.dumps(job).encode()
+        load(server.url, "/v1/jobs?wait=10", 1, 200, body)
+        load(bare, "/twice", 1, 200, body)
+        ours, limit = [], []
+        for _ in range(ROUNDS):
+            ours.append(load(server.url, "/v1/jobs?wait=10", 1, 500, body))
+            limit.append(load(bare, "/twice", 1, 500, body))
+        for cut in ("p50", "p99"):
+            figures = [[one[f"{cut}_ms"] for one in each] for each in (ours, limit)]
+            report(f"{name}: submit to final, {cut}", "ms", *figures)
 
 
 def test_bin_true_beside_xargs(server: ServerProcess) -> None:
@@ -136,21 +144,26 @@ def test_bin_true_beside_xargs(server: ServerProcess) -> None:
     report("/bin/true", "jobs/s", ours, limit)
 
 
-PLAIN = """
-import sys, numpy
+PRODUCTS = """
+import hashlib, sys, time, numpy
+began = time.perf_counter()
 for seed in range(int(sys.argv[1])):
     rng = numpy.random.default_rng(seed)
     a, b = rng.random((512, 512)), rng.random((512, 512))
     c = a @ b
     float(c.trace()), float(numpy.linalg.norm(c))
+    if folder := sys.argv[2]:
+        numpy.save(f"{folder}/{seed}.npy", c)
+        hashlib.sha256(c).hexdigest()
+print(time.perf_counter() - began)
 """
 
 
-def test_products_beside_a_plain_loop(server: ServerProcess) -> None:
+def test_products_beside_a_plain_loop(server: ServerProcess, tmp_path: Path) -> None:
     jobs = 300
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     server.submit("compute", {"operation": "matmul", "size": 512}, wait_s=30)
-    ours, limit = [], []
+    ours, limit, keeping = [], [], []
     for number in range(ROUNDS):
         params = [{"operation": "matmul", "size": 512, "seed": seed} for seed in range(jobs)]
         bodies = [{"queue": "compute", "params": p, "tags": {"round": str(number)}} for p in params]
@@ -159,14 +172,20 @@ def test_products_beside_a_plain_loop(server: ServerProcess) -> None:
         assert server.get(f"/v1/jobs/summary?tag=round:{number}&wait=120")["counts"] == {"succeeded": jobs}
         ours.append(jobs / (time.perf_counter() - began))
         limit.append(jobs / plain(jobs // 2, one))
+        keeping.append(jobs / plain(jobs // 2, one, tmp_path))
     report("512² products", "jobs/s", ours, limit)
+    report("512² products, where the plain loop keeps them and their checksums too", "jobs/s", ours, keeping)
 
 
-def plain(each: int, env: dict[str, str]) -> float:
-    """Seconds that two bare processes take for their products, the imports aside."""
-    script = "import time, numpy\nbegan = time.perf_counter()\n" + PLAIN + "\nprint(time.perf_counter() - began)"
-    argv = [sys.executable, "-c", script, str(each)]
-    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, env={**os.environ, **env}) for _ in range(2)]
+def plain(each: int, env: dict[str, str], folder: Path | None = None) -> float:
+    """Seconds that two bare processes take for their products, the imports aside; `folder`: where they keep them."""
+    argvs = []
+    for name in ("one", "two"):
+        place = folder / name if folder else None
+        if place:
+            place.mkdir(exist_ok=True)
+        argvs.append([sys.executable, "-c", PRODUCTS, str(each), str(place or "")])
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, env={**os.environ, **env}) for argv in argvs]
     return max(float(process.communicate()[0]) for process in running)
 
 

@@ -168,6 +168,22 @@ def test_every_wrong_value_is_named(tmp_path: Path) -> None:
     assert "queues.local.slots" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[resources]\ngpu = ["0", "0"]', "resources.gpu: names an item twice"),
+        ('[resources]\ngpu = ["a,b"]', "resources.gpu: must be at most"),
+        ("[resources]\nlicence = -1", "resources.licence: must be a count of 0 or more"),
+        ("[resources]\nlicence = nan", "resources.licence: must be a count of 0 or more"),
+        ("[resources]\nlicence = true", "resources.licence: must be a count, or a list"),
+        ('[resources]\n"a b" = 1', "resources.a b: is no name"),
+        ('[queues."../x"]\nrunner = "shell"', "queues.../x: is no name"),
+    ],
+)
+def test_nonsense_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     assert "given.toml: not valid TOML" in complaint(tmp_path, "[server\n")
 
