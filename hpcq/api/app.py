@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from hpcq.api import (
+    blobs,
+    compat,
     connections,
+    devices,
     docs_page,
     events,
     files,
@@ -18,6 +21,7 @@ from hpcq.api import (
     queues,
     schedules,
     server,
+    tests,
 )
 from hpcq.api.table import bind
 
@@ -32,9 +36,13 @@ ROUTES = (
     *many.ROUTES,
     *jobs.ROUTES,
     *files.ROUTES,
+    *tests.ROUTES,
+    *blobs.ROUTES,
     *queues.ROUTES,
+    *devices.ROUTES,
     *schedules.ROUTES,
     *events.ROUTES,
+    *compat.ROUTES,
 )
 
 IDLE_S = 20.0  # a connection that is idle, or has not sent a request's head in so long, is closed
@@ -47,11 +55,13 @@ def build_app(engine: "Engine", settings: "Settings") -> web.Application:
     """All routes behind the door."""
     door = guard.Door(settings.server.allowed_hosts, same_user=settings.server.same_user)
     app = web.Application(middlewares=[guard.middleware(door)], client_max_size=settings.limits.body_bytes)
-    for route in ROUTES:
-        app.router.add_route(route.method, route.path, bind(route, engine, settings))
+    routes = [route for route in ROUTES if settings.server.compat or route not in compat.ROUTES]
+    for route in routes:
+        for path in route.paths:
+            app.router.add_route(route.method, path, bind(route, engine, settings), expect_handler=route.expect)
     for path in docs_page.PATHS:
         app.router.add_get(path, docs_page.serve)
-    app.router.add_get("/openapi.json", docs_page.document(openapi.document(ROUTES, _params(engine))))
+    app.router.add_get("/openapi.json", docs_page.document(openapi.document(routes, _params(engine))))
     app.cleanup_ctx.append(metrics.running(engine))
     return app
 

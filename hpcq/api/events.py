@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import WSCloseCode, web
@@ -44,10 +44,15 @@ async def sse(call: Call[StreamQuery, None]) -> web.StreamResponse:
 
 async def websocket(call: Call[StreamQuery, None]) -> web.StreamResponse:
     """One JSON text message for each event."""
+    return await converse(call, lambda event: jobview.event(event).decode())
+
+
+async def converse(call: Call[Any, None], words: Callable[["EventRow"], str | None]) -> web.StreamResponse:
+    """A WebSocket with a text message for each event; none where `words` has none."""
     position = await stream.begin(call)
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=LONGEST_MESSAGE, timeout=FAREWELL_S)
     await socket.prepare(call.request)
-    sending = asyncio.ensure_future(_send_all(call, socket, position))
+    sending = asyncio.ensure_future(_send_all(call, socket, position, words))
     listening = asyncio.ensure_future(_until_closed(socket))
     try:
         await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -60,10 +65,16 @@ async def websocket(call: Call[StreamQuery, None]) -> web.StreamResponse:
     return socket
 
 
-async def _send_all(call: Call[StreamQuery, None], socket: web.WebSocketResponse, position: stream.Position) -> None:
+async def _send_all(
+    call: Call[StreamQuery, None],
+    socket: web.WebSocketResponse,
+    position: stream.Position,
+    words: Callable[["EventRow"], str | None],
+) -> None:
     async def send(events: Sequence["EventRow"]) -> None:
         for event in events:
-            await socket.send_str(jobview.event(event).decode())
+            if (text := words(event)) is not None:
+                await socket.send_str(text)
 
     async with aclosing(stream.follow(call, position)) as pages:
         async for events in pages:

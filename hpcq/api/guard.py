@@ -22,6 +22,7 @@ OPEN_PATHS = frozenset({"/health"})  # answered to anybody, with the status alon
 PAGES = frozenset({"/", "/docs"})  # a link of another site may lead here
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+BYTES = "application/octet-stream"
 HOSTS_KEPT = 1000
 
 _PROXY_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
@@ -135,12 +136,21 @@ def _check_content_type(request: web.Request) -> None:
     types = request.headers.getall("Content-Type", [])
     if types == [JSON]:
         return
-    bulk = request.method == "POST" and request.path == "/v1/jobs"
-    accepted = (JSON, NDJSON) if bulk else (JSON,)
+    accepted = _accepted(request)
+    if not types and BYTES in accepted:
+        return
     charset = (request.charset or "utf-8").lower()
     if len(types) != 1 or request.content_type not in accepted or charset not in ("utf-8", "utf8"):
         found = ", ".join(types) or "no Content-Type"
         raise Problem(415, f"a body must be {' or '.join(accepted)}; found {found}", headers={"Accept": JSON})
+
+
+def _accepted(request: web.Request) -> tuple[str, ...]:
+    if request.method == "POST" and request.path == "/v1/jobs":
+        return JSON, NDJSON
+    if request.method == "PUT" and request.path.startswith("/v1/blobs/"):  # no form of another site can PUT
+        return BYTES, JSON
+    return (JSON,)
 
 
 def _who_are_you(same_user: bool) -> Problem:

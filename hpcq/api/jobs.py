@@ -12,6 +12,8 @@ from hpcq.api.guard import JSON, NDJSON
 from hpcq.api.problem import Problem, at_parameter, not_found
 from hpcq.api.query import ListQuery, WaitQuery
 from hpcq.api.table import Call, Route, reply
+from hpcq.core.job import FINAL
+from hpcq.engine import splitting
 from hpcq.engine.spec import JobPatch, JobSpec
 from hpcq.store.cursor import BadCursor
 
@@ -45,22 +47,28 @@ async def submit(call: Call[WaitQuery, None]) -> web.Response:
 
 async def _submit_one(call: Call[WaitQuery, None], raw: Any) -> web.Response:
     engine, org = call.engine, call.caller.org
-    prepared = await engine.intake.accept([raw], org=org)
-    done = await engine.submit(prepared, org=org, key=_key(call.request))
+    accepted = await splitting.accept(engine, [raw], org=org, key=_key(call.request))
+    if accepted.digest is not None:
+        return await _keep_many(call, accepted)
+    done = await engine.submit(accepted.jobs, org=org, key=accepted.key)
     job_id = done.ids[0]
     if call.query.wait:
-        await engine.watchers.wait_final([job_id], call.query.wait)
+        look = done.row is None or done.row.state in FINAL
+        await engine.watchers.wait_final([job_id], call.query.wait, look=look)
     fresh = None if call.query.wait else done.row  # no need to read what has just been written
     shown = jobview.job(fresh) if fresh else await _show(call, job_id)
     return reply(shown, 201 if done.created else 200, {"Location": f"/v1/jobs/{job_id}"})
 
 
 async def _submit_many(call: Call[WaitQuery, None], body: AsyncIterator[bytes], parser: bulk.Parser) -> web.Response:
-    engine, org = call.engine, call.caller.org
     key = _key(call.request)
     raws = await bulk.collect(body, parser, call.settings.limits.bulk_jobs)
-    prepared = await engine.intake.accept(raws, org=org, bulk=True)
-    done = await engine.submit(prepared, org=org, key=key, bulk=True)
+    return await _keep_many(call, await splitting.accept(call.engine, raws, org=call.caller.org, key=key, bulk=True))
+
+
+async def _keep_many(call: Call[WaitQuery, None], accepted: splitting.Accepted) -> web.Response:
+    engine, org = call.engine, call.caller.org
+    done = await engine.submit(accepted.jobs, org=org, key=accepted.key, bulk=True, digest=accepted.digest)
     if call.query.wait:
         await engine.watchers.wait_final(done.ids, call.query.wait)
     return reply({"count": len(done.ids), "ids": done.ids}, 201 if done.created else 200)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hpcq.engine.testcases import from_json, result_of
 from hpcq.engine.times import timestamp
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def job(row: "JobRow", progress: dict[str, Any] | None = None, now: float | None
         "params": spec["params"],
         "tags": spec.get("tags", {}),
         "depends_on": spec.get("depends_on", []),
+        "blobs": spec.get("blobs", {}),
         "timeout_s": treatment.timeout_s,
         "retries": {
             "max": retries.max,
@@ -74,12 +76,20 @@ def attempt(row: "AttemptRow") -> dict[str, Any]:
         "started_at": timestamp(row.started_at),
         "finished_at": timestamp(row.finished_at),
         "run_s": ran,
-        "result": embedded(row.result),
+        "result": _own_result(row),
+        "commit": row.commit,
         "error": embedded(row.error),
         "usage": embedded(row.usage),
         "output_bytes": row.output_bytes or 0,
         "truncated": bool(row.truncated),
     }
+
+
+def _own_result(row: "AttemptRow") -> Any:
+    """With what its own tests reported."""
+    if row.tests is None:
+        return embedded(row.result)
+    return result_of(from_json(row.tests), orjson.loads(row.result) if row.result else None)
 
 
 def event(row: "EventRow") -> bytes:

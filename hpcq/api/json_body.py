@@ -14,7 +14,8 @@ from hpcq.engine.spec import MAX_INT
 
 MAX_DEPTH = 100  # of nested arrays and objects; the writer of the store's JSON gives up at 254
 BODY_GRACE_S = 15.0  # a body may take this long,
-BODY_BYTES_PER_S = 65536.0  # and a second more for each so many bytes that have come
+BODY_BYTES_PER_S = 65536.0  # and a second more for each so many bytes that have come,
+BODY_IDLE_S = 20.0  # but no pause may be longer
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19  # shorter ones fit 63 bits
@@ -42,10 +43,11 @@ async def chunks(request: web.Request, limit: int) -> AsyncIterator[bytes]:
     if content.is_eof() and content.exception() is None:  # it came with the head: no clock needed
         yield content.read_nowait()
         return
-    start = asyncio.get_running_loop().time() + BODY_GRACE_S
+    loop = asyncio.get_running_loop()
+    start = loop.time() + BODY_GRACE_S
     while not content.at_eof():
         try:
-            async with asyncio.timeout_at(start + received / BODY_BYTES_PER_S):
+            async with asyncio.timeout_at(min(start + received / BODY_BYTES_PER_S, loop.time() + BODY_IDLE_S)):
                 chunk = await content.readany()
         except TimeoutError:
             raise Problem(408, f"the body did not come in time: {received} bytes so far") from None

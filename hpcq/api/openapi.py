@@ -107,7 +107,7 @@ def _operation(route: Route, schemas: dict[int, Schema]) -> Schema:
     operation: Schema = {
         "operationId": _name(route),
         "summary": route.summary,
-        "tags": [_tag(route.path)],
+        "tags": [route.tag or _tag(route.path)],
         "parameters": [*_path_parameters(route.path), *_query_parameters(route), *route.headers],
         "responses": {str(status): _problem(status) for status in sorted({*EVERYWHERE, *route.errors})},
     }
@@ -122,6 +122,8 @@ def _operation(route: Route, schemas: dict[int, Schema]) -> Schema:
     for status, description in route.also:
         content = {"content": success["content"]} if status < 300 else {}
         operation["responses"][str(status)] = {"description": description, **content}
+    if route.takes is not None:
+        operation["requestBody"] = {"required": True, "content": {route.takes: {}}}
     if route.body is not None:
         operation["requestBody"] = _request_body(route, schemas)
         for status in _BODY_ERRORS:
@@ -198,6 +200,7 @@ _MEANINGS = {
     410: "The events asked for are no longer kept; `oldest` says which are",
     413: "The body is too large",
     415: "The body is not application/json",
+    417: "An Expect that is not known here",
     421: "The server does not answer to this Host",
     422: "Fields are not acceptable; `errors` names every one",
     429: "A limit is reached; later there may be room",

@@ -63,6 +63,11 @@ class FilterQuery(Query):
         )
 
 
+class PageQuery(Query):
+    limit: Annotated[int, Field(ge=1, le=1000)] = 50
+    cursor: Annotated[str, Field(max_length=500)] | None = None
+
+
 class ListQuery(FilterQuery):
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
     cursor: Annotated[str, Field(max_length=500)] | None = None

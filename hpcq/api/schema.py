@@ -83,6 +83,7 @@ class Job(Answer):
     org_id: str
     tags: dict[str, str]
     depends_on: list[Dependency]
+    blobs: Annotated[dict[str, str], Field(description="What the params name of uploaded files: the SHA-256")]
     timeout_s: float | None
     retries: Retries
     resources: dict[str, float]
@@ -138,6 +139,7 @@ class Attempt(Answer):
     finished_at: Timestamp | None
     run_s: float | None
     result: JsonValue
+    commit: str | None
     error: JobError | None
     usage: Usage | None
     output_bytes: int
@@ -146,6 +148,48 @@ class Attempt(Answer):
 
 class Attempts(Answer):
     attempts: list[Attempt]
+
+
+class TestResult(Answer):
+    """The verdict on one test; `retries`: how often it was run again."""
+
+    id: str
+    title: str
+    file: str
+    line: int
+    status: Literal["passed", "failed", "flaky", "skipped"]
+    duration_s: float
+    retries: int
+    error: str | None
+
+
+class JobTests(Answer):
+    tests: list[TestResult]
+
+
+class TestHistory(Answer):
+    """A test and its newest 200 runs; `flaky`: it failed and passed on the same commit."""
+
+    id: str
+    title: str
+    file: str
+    line: int
+    org_id: str
+    runs: int
+    counts: dict[str, int]
+    failure_rate: float | None
+    flaky_rate: float | None
+    p50_duration_s: float | None
+    flaky: bool
+    last_status: Literal["passed", "failed", "flaky", "skipped"]
+    last_commit: str | None
+    last_at: Timestamp
+    last_job: str | None
+
+
+class Tests(Answer):
+    tests: list[TestHistory]
+    next_cursor: str | None
 
 
 class Event(Answer):
@@ -208,6 +252,20 @@ class Queues(Answer):
     queues: list[Queue]
 
 
+class Device(Answer):
+    name: str
+    queue: str
+    state: str
+    reason: str
+    labels: dict[str, str]
+    job: str | None
+    session_key: str | None
+
+
+class Devices(Answer):
+    devices: list[Device]
+
+
 class RunnerState(Answer):
     name: str
 
@@ -263,6 +321,28 @@ class Stats(Answer):
     """Figures of the whole server."""
 
 
+class Blob(Answer):
+    """An uploaded file."""
+
+    sha256: str
+    size: int
+
+
+class App(Answer):
+    """A name of a build; `size` is null when the file is no longer kept."""
+
+    app_version_id: str
+    org_id: str
+    blob: str
+    size: int | None
+    updated_at: Timestamp
+
+
+class Apps(Answer):
+    apps: list[App]
+    next_cursor: str | None
+
+
 class Freed(Answer):
     """What retention removed, or would remove."""
 
@@ -271,6 +351,8 @@ class Freed(Answer):
     keys: int
     folders: int
     bytes: int
+    blobs: int
+    test_runs: int
 
 
 class Nothing(BaseModel):

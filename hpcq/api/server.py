@@ -20,8 +20,9 @@ class PruneSpec(Model):
 
 async def root(call: Call[None, None]) -> web.Response:
     """A sign of life for programs; a browser is led to the docs."""
-    accepted = call.request.headers.get("Accept", "")
-    if "application/json" in accepted and "text/html" not in accepted:
+    headers = call.request.headers
+    browser = "text/html" in headers.get("Accept", "") or headers.get("Sec-Fetch-Dest") == "document"
+    if not browser:  # programs often say no more than */*
         return reply({"status": "API is ready"})
     return web.Response(status=302, headers={"Location": "/docs"})
 

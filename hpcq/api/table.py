@@ -48,7 +48,7 @@ Bound = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Route:
     """One operation. `errors`: statuses beyond those that every route can answer."""
 
-    method: Literal["GET", "POST", "PATCH", "DELETE", "PUT"]
+    method: Literal["GET", "HEAD", "POST", "PATCH", "DELETE", "PUT"]
     path: str
     handler: Handler
     summary: str
@@ -62,6 +62,16 @@ class Route:
     also: Sequence[tuple[int, Any]] = ()  # further answers that are no errors
     errors: Sequence[int] = ()
     headers: Sequence[dict[str, Any]] = ()  # header parameters, as OpenAPI has them
+    takes: str | None = None  # the media type of a body that is no JSON; the handler reads it
+    expect: Callable[[web.Request], Awaitable[None]] | None = None  # what is said to `Expect: 100-continue`
+    tag: str | None = None  # in the OpenAPI document; None: as the path says
+    any_slash: bool = False  # it answers with and without a slash at the end
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where it answers."""
+        bare = self.path.removesuffix("/")
+        return (bare, f"{bare}/") if self.any_slash else (self.path,)
 
 
 def bind(route: Route, engine: "Engine", settings: "Settings") -> Bound:

@@ -48,7 +48,7 @@ async def artifacts(
                 refused += 1
                 say(f"hpcq: left out {clean(row['name'])} of #{row['number']}: not a name of a file below a folder")
                 continue
-            await _fetch(client, str(row["job"]), str(row["name"]), path)
+            await fetch_into(client, str(row["job"]), str(row["name"]), path)
             row["path"] = str(path)
     if as_json:
         print_json(rows)
@@ -76,7 +76,7 @@ def place(folder: Path, name: str) -> Path | None:
     return folder.joinpath(*safe)
 
 
-async def _fetch(client: "Client", job_id: str, name: str, path: Path) -> None:
+async def fetch_into(client: "Client", job_id: str, name: str, path: Path) -> None:
     """Into a file beside it first, so that a broken connection leaves no half a file under its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".part")

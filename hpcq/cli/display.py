@@ -1,6 +1,7 @@
 """What `hpcq run` shows of many jobs: where they go, a line for each change, how each ended, the sums."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -41,16 +42,22 @@ class Display:
 
     def header(self, url: str, queues: Sequence[dict[str, Any]], wanted: Mapping[str, int]) -> None:
         """Time, server, and the queues that the jobs go to, with their slots; says when nobody serves one."""
-        self._line(f"{self._sent:%Y-%m-%d %H:%M:%S}  {clean(url)}  {sum(wanted.values())} jobs")
+        self._line(f"{self._sent:%Y-%m-%d %H:%M:%S}  {clean(url)}  {_many(sum(wanted.values()), 'job')}")
         known = {str(queue["name"]): queue for queue in queues}
         for name, count in wanted.items():
             queue = known.get(name)
             if queue is None:
-                self._line(clean(f"  {name}: {count} jobs; there is no such queue"))
+                self._line(clean(f"  {name}: {_many(count, 'job')}; there is no such queue"))
                 continue
-            self._line(clean(f"  {name}: {count} jobs, {queue.get('slots')} slots"))
+            self._line(clean(f"  {name}: {_many(count, 'job')}, {_many(int(queue['slots']), 'slot')}"))
             if trouble := unserved(queue):
                 self._line(click.style(clean(f"  {name}: {trouble}"), fg="yellow"))
+
+    def queue(self, queue: Mapping[str, Any]) -> None:
+        """A queue that our jobs stand in was changed meanwhile."""
+        trouble = unserved(queue)
+        served = f"open, {_many(int(queue['slots']), 'slot')}"
+        self._line(click.style(clean(f"  {queue['name']}: {trouble or served}"), fg="yellow" if trouble else "green"))
 
     def sent(self, ids: Sequence[str], specs: Sequence[Mapping[str, Any]]) -> None:
         """The jobs are on the server's disk."""
@@ -69,8 +76,8 @@ class Display:
             since_s = (datetime.fromisoformat(change.at) - self._sent).total_seconds()
             self._event(change.job_id, word, COLOURS.get(change.state, "white"), since_s)
 
-    def results(self, jobs: "Sequence[Job]") -> None:
-        """Each result, if they are few, and the sums."""
+    def results(self, jobs: "Sequence[Job]", elapsed_s: float) -> None:
+        """Each result, if they are few, and the sums: seconds of the jobs, of us, and how many ended how."""
         self._line("")
         if len(jobs) <= FEW and not self._err:
             for job in jobs:
@@ -78,9 +85,11 @@ class Display:
             self._line("")
         good = sum(job["state"] == "succeeded" for job in jobs)
         figures = [f"{name.removesuffix('_s')} {duration(seconds)}" for name, seconds in times(jobs).items()]
-        self._line(", ".join(figures))
+        self._line(", ".join([*figures, f"elapsed {duration(elapsed_s)}"]))
         colour = "green" if good == len(jobs) else "red"
-        self._line(click.style(f"{good} of {len(jobs)} succeeded", fg=colour))
+        others = Counter(job["state"] for job in jobs if job["state"] != "succeeded")
+        counts = [f"{good} of {len(jobs)} succeeded", *(f"{count} {state}" for state, count in others.items())]
+        self._line(click.style(", ".join(counts), fg=colour))
 
     def say(self, text: str) -> None:
         """A remark between the lines."""
@@ -106,6 +115,10 @@ class Display:
         stream = sys.stderr if self._err else sys.stdout
         stream.write((text if stream.isatty() else click.unstyle(text)) + "\n")
         stream.flush()
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def message(job: "Job") -> str:

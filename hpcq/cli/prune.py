@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @json_option
 @remote
 async def prune(client: "Client", *, dry_run: bool, as_json: bool) -> None:
-    """Remove old jobs, events, outputs and artifacts, as `[retention]` says.
+    """Remove old jobs, events, outputs, artifacts and uploads, as `[retention]` says.
 
     The server does this by itself every hour.
     """
@@ -26,4 +26,5 @@ async def prune(client: "Client", *, dry_run: bool, as_json: bool) -> None:
         return
     verb = "would go" if dry_run else "gone"
     jobs, folders, size = freed["jobs"], freed["folders"], freed["bytes"]
-    click.echo(f"{verb}: {jobs} jobs, {freed['events']} events, {folders} folders with {size:,} bytes")
+    files = f"{folders} folders and {freed['blobs']} uploads with {size:,} bytes"
+    click.echo(f"{verb}: {jobs} jobs, {freed['events']} events, {files}")

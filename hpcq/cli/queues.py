@@ -1,5 +1,6 @@
 """`hpcq queues`: the lanes, and what can be done to them."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,11 +58,13 @@ def _slots(queue: dict[str, Any]) -> str:
     )
 
 
-def unserved(queue: dict[str, Any]) -> str | None:
+def unserved(queue: Mapping[str, Any]) -> str | None:
     """Why nobody serves a queue, if nobody does."""
     if queue.get("paused"):
         because = f" ({queue['paused_reason']})" if queue.get("paused_reason") else ""
         return f"paused{because}: its jobs wait until `hpcq queues resume {queue['name']}`"
+    if not queue.get("ready", True):
+        return f"{queue.get('message') or 'its runner is not ready'}: its jobs wait until that is mended"
     if not queue.get("slots"):
         return f"no slots: its jobs wait until `hpcq queues scale {queue['name']} N`"
     return None

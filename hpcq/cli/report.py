@@ -4,16 +4,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 from hpcq.cli.calls import verdict
 from hpcq.cli.output import SEQUENCE, title
 
 if TYPE_CHECKING:
-    from hpcq.client import Job
+    from hpcq.client import Client, Job
 
 # What XML 1.0 cannot hold, not even as a reference.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -38,8 +39,10 @@ def times(jobs: "Sequence[Job]") -> dict[str, float | None]:
     }
 
 
-def results(jobs: "Sequence[Job]", *, server: str, started: datetime, ended: datetime) -> dict[str, Any]:
-    """The content of results.json."""
+def results(
+    jobs: "Sequence[Job]", *, server: str, started: datetime, ended: datetime, code: int | None = None
+) -> dict[str, Any]:
+    """The content of results.json. `code`: the exit code, where it is not only the jobs' own."""
     return {
         "server": server,
         "started_at": started.isoformat(timespec="milliseconds"),
@@ -48,7 +51,7 @@ def results(jobs: "Sequence[Job]", *, server: str, started: datetime, ended: dat
         "total": len(jobs),
         "counts": dict(Counter(job["state"] for job in jobs)),
         **times(jobs),
-        "exit_code": int(verdict(jobs)),
+        "exit_code": int(verdict(jobs) if code is None else code),
         "jobs": [{"name": title(job)} | {key: value for key, value in job.items() if key in KEPT} for job in jobs],
     }
 
@@ -60,52 +63,123 @@ def write_results(path: Path, content: dict[str, Any]) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One line of a JUnit report: a job, or one test of a test job."""
+
+    name: str
+    classname: str
+    seconds: float
+    verdict: Literal["passed", "failure", "error", "skipped", "flaky"] = "passed"
+    kind: str = ""
+    message: str = ""
+    text: str = ""
+    output: str = ""
+
+
 def write_junit(path: Path, jobs: "Sequence[Job]", started: datetime) -> None:
-    """Write JUnit XML: a test case for each job, a suite for each queue."""
-    root = Element("testsuites", {"name": "hpcq", **_figures(jobs)})
-    for queue in dict.fromkeys(job["queue"] for job in jobs):
-        of_queue = [job for job in jobs if job["queue"] == queue]
+    """Write JUnit XML: a suite for each queue; a case for each job, of test jobs for each test."""
+    suites: dict[str, list[Case]] = {}
+    for job in jobs:
+        suites.setdefault(job["queue"], []).extend(_cases(job))
+    every = [case for cases in suites.values() for case in cases]
+    root = Element("testsuites", {"name": "hpcq", **_figures(every)})
+    for queue, cases in suites.items():
         stamp = started.isoformat(timespec="seconds")
-        suite = SubElement(root, "testsuite", {"name": _xml(queue), "timestamp": stamp, **_figures(of_queue)})
-        for job in of_queue:
-            _case(suite, job)
+        suite = SubElement(root, "testsuite", {"name": _xml(queue), "timestamp": stamp, **_figures(cases)})
+        for case in cases:
+            _write_case(suite, case)
     indent(root)
     path.parent.mkdir(parents=True, exist_ok=True)
     ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 
-def _case(suite: Element, job: "Job") -> None:
-    case = SubElement(suite, "testcase", name=_xml(title(job)), classname=_xml(job["queue"]), time=_seconds([job]))
-    error = job.get("error") or {}
-    kind = str(error.get("type") or job["state"])
-    if job["state"] != "succeeded":
-        message = str(error.get("message") or job["state"])
-        bad = SubElement(case, _blame(job), type=_xml(kind), message=_xml(message))
-        bad.text = _xml(f"{kind}: {message}\njob #{job['number']} {job['id']}, attempt {job['attempt']}")
+async def complete_tests(client: "Client", jobs: "Sequence[Job]") -> None:
+    """Fetch the tests that did not fit into a result."""
+    for job in jobs:
+        if tests_of(job) and job["result"].get("left_out"):
+            job["result"]["tests"] = await client.job_tests(job["id"])
+
+
+def tests_of(job: "Job") -> list[dict[str, Any]]:
+    """The tests of a test job, as far as its result shows them."""
     result = job.get("result")
-    tail = result.get("tail") if isinstance(result, dict) else None
-    if tail:
-        SubElement(case, "system-out").text = _xml(str(tail))
+    found = result.get("tests") if isinstance(result, dict) else None
+    return found if isinstance(found, list) and all(map(_is_test, found)) else []
 
 
-def _blame(job: "Job") -> str:
-    """A `failure` is the job's own; an `error` came from outside."""
-    return "failure" if (job.get("error") or {}).get("type") in OWN else "error"
+def _is_test(found: Any) -> bool:
+    """A job's own result may hold anything under the same name."""
+    if not isinstance(found, dict) or found.get("status") not in ("passed", "failed", "flaky", "skipped"):
+        return False
+    return isinstance(found.get("id"), str) and isinstance(found.get("duration_s"), int | float)
 
 
-def _figures(jobs: "Sequence[Job]") -> dict[str, str]:
-    bad = [_blame(job) for job in jobs if job["state"] != "succeeded"]
+def _cases(job: "Job") -> list[Case]:
+    """One for each test; and one for the job where there is none, or where it failed by more than its tests."""
+    tests = tests_of(job)
+    cases = [_of_test(job, test) for test in tests]
+    by_tests = (job.get("error") or {}).get("type") == "exit" and any(case.verdict == "failure" for case in cases)
+    return cases if tests and (job["state"] == "succeeded" or by_tests) else [*cases, _of_job(job)]
+
+
+def _of_test(job: "Job", test: dict[str, Any]) -> Case:
+    verdicts: dict[str, Any] = {"failed": "failure", "flaky": "flaky", "skipped": "skipped"}
+    error = str(test.get("error") or "")
+    place = f"{test.get('file')}:{test.get('line')}"
+    return Case(
+        name=str(test.get("title") or test.get("id")),
+        classname=str(test.get("file") or job["queue"]),
+        seconds=float(test["duration_s"]),
+        verdict=verdicts.get(test["status"], "passed"),
+        kind=str(test["status"]),
+        message=error.strip().partition("\n")[0],
+        text=f"{error}\n{place}, job #{job['number']} {job['id']}".strip(),
+    )
+
+
+def _of_job(job: "Job") -> Case:
+    error, result = job.get("error") or {}, job.get("result")
+    kind = str(error.get("type") or job["state"])
+    message = str(error.get("message") or job["state"])
+    return Case(
+        name=title(job),
+        classname=job["queue"],
+        seconds=float(job.get("run_s") or 0),
+        verdict="passed" if job["state"] == "succeeded" else "failure" if error.get("type") in OWN else "error",
+        kind=kind,
+        message=message,
+        text=f"{kind}: {message}\njob #{job['number']} {job['id']}, attempt {job['attempt']}",
+        output=str((result.get("tail") if isinstance(result, dict) else None) or ""),
+    )
+
+
+def _write_case(suite: Element, case: Case) -> None:
+    """A `failure` is the job's or the test's own; an `error` came from outside."""
+    attributes = {"name": _xml(case.name), "classname": _xml(case.classname), "time": f"{case.seconds:.3f}"}
+    element = SubElement(suite, "testcase", attributes)
+    if case.verdict == "flaky":
+        properties = SubElement(element, "properties")
+        SubElement(properties, "property", name="flaky", value="true")
+    if case.verdict == "skipped":
+        SubElement(element, "skipped")
+    elif case.verdict != "passed":
+        tag = "flakyFailure" if case.verdict == "flaky" else case.verdict
+        bad = SubElement(element, tag, type=_xml(case.kind), message=_xml(case.message))
+        bad.text = _xml(case.text)
+    if case.output:
+        SubElement(element, "system-out").text = _xml(case.output)
+
+
+def _figures(cases: Sequence[Case]) -> dict[str, str]:
+    count = Counter(case.verdict for case in cases)
     return {
-        "tests": str(len(jobs)),
-        "failures": str(bad.count("failure")),
-        "errors": str(bad.count("error")),
-        "skipped": "0",
-        "time": _seconds(jobs),
+        "tests": str(len(cases)),
+        "failures": str(count["failure"]),
+        "errors": str(count["error"]),
+        "skipped": str(count["skipped"]),
+        "time": f"{sum(case.seconds for case in cases):.3f}",
     }
-
-
-def _seconds(jobs: "Sequence[Job]") -> str:
-    return f"{sum(float(job.get('run_s') or 0) for job in jobs):.3f}"
 
 
 def _xml(text: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from hashlib import sha256
@@ -15,11 +16,13 @@ import click
 from hpcq.cli.calls import Code, json_option, remote, verdict
 from hpcq.cli.display import FEW, Display
 from hpcq.cli.follow import ending, follow, writer
+from hpcq.cli.gather import counts, gather, kept_options, lines_of_tests, refuse_folder
 from hpcq.cli.options import DURATION
 from hpcq.cli.output import busy, print_json, say
-from hpcq.cli.report import default_name, results, write_junit, write_results
+from hpcq.cli.report import complete_tests, default_name, results, write_junit, write_results
 from hpcq.cli.specs import Spec, job_options
 from hpcq.cli.submit import left_running, prepared
+from hpcq.cli.testjobs import options_of_tests
 from hpcq.cli.watch import Change, Watch
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ DEFAULT_OUT = ""
 
 @click.command()
 @job_options("--job-timeout")
+@options_of_tests
+@kept_options
 @click.option("--timeout", "limit_s", type=DURATION, help="Give up watching after so long: exit code 124.")
 @click.option("--max-failures", type=click.IntRange(1), metavar="N", help="Cancel the rest after N failures.")
 @click.option(
@@ -50,7 +55,9 @@ async def run(client: "Client", **options: Any) -> int:
     \b
     hpcq run -- make test                      what it prints, as it comes
     hpcq run -f jobs.toml --out --junit r.xml  many jobs: a line for each change
+    hpcq run --test tests --app app.apk --project-dir . --tag pr=12 --report report --junit r.xml
     """
+    refuse_folder(options["report_dir"])
     specs = await prepared(client, options)
     return await Run(client, specs, options).go()
 
@@ -62,13 +69,19 @@ class Run:
         self._client = client
         self._specs = specs
         self._options = options
-        self._single = len(specs) == 1 and not options["file"] and not options["each"]
+        self._split = any(is_split(spec) for spec in specs)
+        self._single = len(specs) == 1 and not (options["file"] or options["each"] or self._split)
+        if self._split and options["idempotency_key"]:
+            specs[0].pop("idempotency_key", None)  # it covers the whole request
         self._display = Display(stderr=options["as_json"])
         self._started = datetime.now().astimezone()
         self._tag = ("", "") if self._single else _mark(specs, options["idempotency_key"])
         self._failures = 0
         self._too_many = asyncio.Event()
+        self._queues: frozenset[str] = frozenset()
+        self._changed: set[str] = set()  # queues of ours that somebody has changed meanwhile
         self._ids: list[str] = []
+        self._sending: asyncio.Future[list[str]] | None = None
         self._since: int | None = None
 
     async def go(self) -> int:
@@ -89,20 +102,40 @@ class Run:
             await self._leave()
             raise
         jobs = await self._jobs()
-        self._report(jobs)
-        return Code.GAVE_UP if gave_up else verdict(jobs)
+        await complete_tests(self._client, jobs)
+        code = Code.GAVE_UP if gave_up else self._verdict(jobs)
+        self._report(jobs, code)
+        options = self._options
+        project = options["project_dir"] or Path(options["cwd"] or ".")
+        await gather(self._client, jobs, options["artifacts_dir"], options["report_dir"], project)
+        return code
+
+    def _verdict(self, jobs: "list[Job]") -> Code:
+        """What we have cancelled after too many failures says nothing: the failures do."""
+        ended = [job for job in jobs if not (self._too_many.is_set() and job["state"] == "cancelled")]
+        code = verdict(ended)
+        return Code.FAILED if code is Code.OK and self._options["fail_on_flaky"] and counts(jobs)["flaky"] else code
 
     async def _submit(self) -> None:
         if self._single:
-            self._ids = [(await self._client.submit(self._specs[0]))["id"]]
+            await self._send(self._only())
             return
         wanted = Counter(str(spec.get("queue")) for spec in self._specs)
+        self._queues = frozenset(wanted)
         self._display.header(self._client.url, await self._client.queues(), wanted)
         if len(self._specs) <= FEW:
             self._since = int((await self._client.stats())["last_seq"])
         with busy(f"submitting {len(self._specs)} jobs"):
-            self._ids = await self._client.submit_many(self._specs, key=self._options["idempotency_key"])
-        self._display.sent(self._ids, self._specs)
+            await self._send(self._client.submit_many(self._specs, key=self._options["idempotency_key"]))
+        self._display.sent(self._ids, await self._jobs() if self._split else self._specs)
+
+    async def _only(self) -> list[str]:
+        return [(await self._client.submit(self._specs[0]))["id"]]
+
+    async def _send(self, sending: Coroutine[Any, Any, list[str]]) -> None:
+        """It goes on when we are stopped: what the server takes must be known, to be cancelled."""
+        self._sending = asyncio.ensure_future(sending)
+        self._ids = await asyncio.shield(self._sending)
 
     async def _watch_one(self) -> None:
         write = writer(raw=self._options["raw"], stderr=self._options["as_json"])
@@ -117,13 +150,16 @@ class Run:
         say(ending(job))
 
     async def _watch_many(self) -> None:
-        watch = Watch(self._client, self._ids, self._ours(), self._change, since=self._since)
+        watch = Watch(
+            self._client, self._ids, self._ours(), self._change, on_queue=self._changed.add, since=self._since
+        )
         watching = asyncio.create_task(watch.until_final())
         stopping = asyncio.create_task(self._too_many.wait())
         try:
             with busy("working") as words:
                 while not watching.done() and not stopping.done():
                     await asyncio.wait({watching, stopping}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+                    await self._show_changed_queues()
                     words[0] = ", ".join(f"{count} {state}" for state, count in watch.counts.items())
             if not watching.done():
                 self._display.say(f"{self._failures} failures: cancelling the rest")
@@ -132,6 +168,12 @@ class Run:
         finally:
             watching.cancel()
             stopping.cancel()
+
+    async def _show_changed_queues(self) -> None:
+        while self._changed:
+            name = self._changed.pop()
+            if name in self._queues:
+                self._display.queue(await self._client.queue(name))
 
     def _change(self, change: Change) -> None:
         self._display.change(change)
@@ -146,6 +188,8 @@ class Run:
 
     async def _leave(self) -> None:
         """We stop before the jobs do."""
+        if self._sending is not None and not self._ids:
+            await self._sent(self._sending)
         if not self._ids:
             return
         if not self._cancels:
@@ -156,6 +200,13 @@ class Run:
             async with asyncio.timeout(CANCEL_S):
                 await self._cancel()
                 await self._client.wait(self._ids)
+
+    async def _sent(self, sending: asyncio.Future[list[str]]) -> None:
+        from hpcq.client import ClientError
+
+        with suppress(ClientError, TimeoutError):
+            async with asyncio.timeout(CANCEL_S):
+                self._ids = await asyncio.shield(sending)
 
     @property
     def _cancels(self) -> bool:
@@ -188,11 +239,13 @@ class Run:
         if job["attempt"] and not job.get("slot"):
             job["slot"] = (await self._client.attempts(job["id"]))[-1]["slot"]
 
-    def _report(self, jobs: "list[Job]") -> None:
+    def _report(self, jobs: "list[Job]", code: Code) -> None:
         ended = datetime.now().astimezone()
-        content = results(jobs, server=self._client.url, started=self._started, ended=ended)
+        content = results(jobs, server=self._client.url, started=self._started, ended=ended, code=code)
         if not self._single:
-            self._display.results(jobs)
+            self._display.results(jobs, content["elapsed_s"])
+        for line in lines_of_tests(jobs):
+            self._display.say(line)
         out = self._options["out"]
         if out is not None:
             path = Path(out or default_name(self._started))
@@ -203,6 +256,12 @@ class Run:
             say(f"JUnit: {self._options['junit']}")
         if self._options["as_json"]:
             print_json(content)
+
+
+def is_split(spec: Spec) -> bool:
+    """The server makes several jobs of it."""
+    params = spec.get("params")
+    return isinstance(params, dict) and params.get("split") == "file"
 
 
 def _mark(specs: list[Spec], idempotency_key: str | None) -> tuple[str, str]:

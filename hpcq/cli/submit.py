@@ -8,6 +8,7 @@ from hpcq.cli.calls import json_option, remote, verdict
 from hpcq.cli.follow import say_endings
 from hpcq.cli.output import busy, print_json, say
 from hpcq.cli.specs import Spec, build, job_options, reads_stdin_twice, refuse_terminal, resolve
+from hpcq.cli.testjobs import build_params, options_of_tests, refuse_alone, specs_of_tests
 
 if TYPE_CHECKING:
     from hpcq.client import Client
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @job_options("--timeout")
+@options_of_tests
 @click.option("--wait", is_flag=True, help="Wait until it is final; the exit code says how it ended.")
 @json_option
 @remote
@@ -27,11 +29,12 @@ async def submit(client: "Client", *, as_json: bool, wait: bool, **options: Any)
     hpcq submit --queue compute --params '{"operation": "matmul", "size": 512}'
     hpcq submit --each grid.csv -- python sim.py --a {a}
     hpcq submit -f jobs.toml
+    hpcq submit --test tests/onboarding.spec.js --app-version-id xyz123 --queue emulator --priority high
     """
     specs = await prepared(client, options)
     if not options["file"] and not options["each"] and len(specs) == 1:
-        job = await client.submit(specs[0])
-        ids = [job["id"]]
+        job: dict[str, Any] = dict(await client.submit(specs[0]))
+        ids = job.get("ids") or [job["id"]]  # of the jobs that one with split has become
         if as_json and not wait:
             print_json(job)
     else:
@@ -49,10 +52,18 @@ async def prepared(client: "Client", options: dict[str, Any]) -> list[Spec]:
     if reads_stdin_twice(options):
         raise click.UsageError("only one option can take standard input")
     refuse_terminal(options)
-    specs = build(options, client.url)
-    if options["idempotency_key"] and not options["file"] and not options["each"]:
+    specs = await (specs_of_tests(client, options) if options.get("tests") else _plain_specs(client, options))
+    if options["idempotency_key"] and not options["file"] and not options["each"] and len(specs) == 1:
         specs[0]["idempotency_key"] = options["idempotency_key"]
     await resolve(client, specs)
+    return specs
+
+
+async def _plain_specs(client: "Client", options: dict[str, Any]) -> list[Spec]:
+    refuse_alone(options)
+    specs = build(options, client.url)
+    if named := await build_params(client, options):
+        return [{**spec, "params": {**spec["params"], **named}} for spec in specs]
     return specs
 
 

@@ -26,7 +26,8 @@ class Change:
 
 
 class Watch:
-    """Knows the state of each of `ids`; tells `on_change` of every new one, in the order in which they came.
+    """Knows the state of each of `ids`; tells `on_change` of every new one, in the order in which they came, and
+    `on_queue` the name of a queue that is changed.
 
     `which` finds at least these jobs: a tag that they share. With `since`, an event's seq from before they were
     submitted, no change is missed; without it, what was before the stream stood is told as the state that it led to.
@@ -39,12 +40,14 @@ class Watch:
         which: "Filter",
         on_change: Callable[[Change], None],
         *,
+        on_queue: Callable[[str], None] | None = None,
         since: int | None = None,
     ) -> None:
         self._client = client
         self._which = which
         self._since = since
         self._on_change = on_change
+        self._on_queue = on_queue
         self.states = dict.fromkeys(ids, "")
         self._newest = dict.fromkeys(ids, "")  # time of the last change that was told
         self._left = len(self.states)
@@ -77,6 +80,8 @@ class Watch:
                 job_id, state = event.get("job") or "", event.get("state")
                 if job_id in self.states and state and event.get("type") != "job.progress":
                     self._tell(Change(job_id, state, event["at"], event.get("attempt") or 0))
+                elif event.get("type") == "queue.changed" and self._on_queue is not None:
+                    self._on_queue(event["queue"])
                 if not self._left:
                     return
 

@@ -6,10 +6,11 @@ import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from hpcq.client import streams
+from hpcq.client import streams, uploads
 from hpcq.client.errors import Ambiguous, NoServer, NotFound, Problem
 from hpcq.client.shapes import FINAL, Event, Filter, Job, Summary
 from hpcq.client.transport import READ_S, Answer, Query, Transport
@@ -65,18 +66,8 @@ class Client:
     ) -> AsyncIterator[Job]:
         """The jobs that a filter finds, newest first, page by page."""
         query = (which or Filter()).query() + ([("order", "asc")] if oldest_first else [])
-        cursor: str | None = None
-        left = limit
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
-            place = [("cursor", cursor)] if cursor else []
-            page = (await self._get("/v1/jobs", [*query, ("limit", str(size)), *place])).json()
-            for job in page["jobs"]:
-                yield job
-            cursor = page.get("next_cursor")
-            if not cursor:
-                return
-            left = None if left is None else left - len(page["jobs"])
+        async for job in self._paged("/v1/jobs", "jobs", query, limit):
+            yield job
 
     async def wait(
         self, ids: Collection[str], timeout_s: float | None = None, *, on_final: Callable[[Job], None] | None = None
@@ -208,9 +199,57 @@ class Client:
             async for chunk in response.content.iter_chunked(1 << 18):
                 yield chunk
 
+    async def job_tests(self, job_id: str) -> list[dict[str, Any]]:
+        """What the job's tests reported, over all of its attempts."""
+        return _list(await self._get(f"/v1/jobs/{_part(job_id)}/tests"), "tests")
+
+    async def tests(self, *, limit: int | None = None, **which: Any) -> AsyncIterator[dict[str, Any]]:
+        """Tests and their history, by file and title. `which`: `file`, `text`, `flaky` (bool), `org_id`."""
+        query = [(name, str(value)) for name, value in which.items() if value is not None]
+        async for test in self._paged("/v1/tests", "tests", query, limit):
+            yield test
+
     async def explain(self, job_id: str) -> dict[str, Any]:
         """Every reason why the job is not running."""
         return _dict(await self._get(f"/v1/jobs/{_part(job_id)}/explain"))
+
+    # Uploads
+
+    async def upload(
+        self,
+        path: str | Path,
+        *,
+        leave_out: Collection[str] = uploads.LEFT_OUT,
+        on_sent: uploads.Sent | None = None,
+    ) -> str:
+        """Send a file, or a folder as a tar, unless the server has it; its SHA-256, for `{"blob": sha256}` in params.
+
+        `leave_out`: names in a folder, at any depth, or `/paths` from it. `on_sent(bytes, of)` is called as
+        it goes. Raises ClientError for what cannot be read.
+        """
+        place = Path(path)
+        if await asyncio.to_thread(place.is_dir):
+            return await uploads.send_folder(self._transport, place, leave_out, on_sent)
+        return await uploads.send(self._transport, place, on_sent)
+
+    async def has_blob(self, sha256: str) -> bool:
+        """Whether the server has this file."""
+        return await uploads.has(self._transport, sha256)
+
+    async def blob(self, sha256: str) -> AsyncIterator[bytes]:
+        """An uploaded file."""
+        async with self._transport.stream(f"/v1/blobs/{_part(sha256)}", headers={"Accept": "*/*"}) as response:
+            async for chunk in response.content.iter_chunked(1 << 18):
+                yield chunk
+
+    async def name_app(self, app_version_id: str, sha256: str, *, org_id: str | None = None) -> dict[str, Any]:
+        """From now on this `app_version_id` stands for an uploaded file; jobs submitted before keep theirs."""
+        body = {"blob": sha256, **({"org_id": org_id} if org_id else {})}
+        return _dict(await self._transport.request("PUT", f"/v1/apps/{_part(app_version_id)}", body=_dump(body)))
+
+    def apps(self, *, limit: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Names of builds, those given last first."""
+        return self._paged("/v1/apps", "apps", [], limit)
 
     # Queues, runners, schedules
 
@@ -225,6 +264,14 @@ class Client:
     async def change_queue(self, name: str, **changes: Any) -> dict[str, Any]:
         """`paused=bool`, `slots=n`, or `slots=None` for what the config says."""
         return _dict(await self._transport.request("PATCH", f"/v1/queues/{_part(name)}", body=_dump(changes)))
+
+    async def devices(self) -> list[dict[str, Any]]:
+        """All devices of all queues."""
+        return _list(await self._get("/v1/devices"), "devices")
+
+    async def change_device(self, name: str, *, state: str) -> dict[str, Any]:
+        """`ready`: it is fit again."""
+        return _dict(await self._transport.request("PATCH", f"/v1/devices/{_part(name)}", body=_dump({"state": state})))
 
     async def runners(self) -> list[dict[str, Any]]:
         """All runners, also broken ones, with what they lack."""
@@ -296,6 +343,21 @@ class Client:
                     return await self.health()
                 except NoServer:
                     await asyncio.sleep(0.05)
+
+    async def _paged(self, path: str, name: str, query: Query, limit: int | None) -> AsyncIterator[Any]:
+        """All items of a list, or the first `limit`, page by page."""
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            place = [("cursor", cursor)] if cursor else []
+            page = (await self._get(path, [*query, ("limit", str(size)), *place])).json()
+            for item in page[name]:
+                yield item
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+            left = None if left is None else left - len(page[name])
 
     async def _get(self, path: str, query: Query = (), read_s: float = READ_S) -> Answer:
         return await self._transport.request("GET", path, query=query, read_s=read_s)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,6 +16,7 @@ from hpcq.client.errors import ClientError, Interrupted, NoServer, Problem
 from hpcq.client.shapes import FieldError
 
 Query = Sequence[tuple[str, str]]
+Body = bytes | Callable[[], AsyncIterator[bytes]]  # a stream is made anew for each try
 
 CONNECT_S = 5.0
 READ_S = 60.0  # a silent connection is taken for dead after this
@@ -100,7 +101,7 @@ class Transport:
         path: str,
         *,
         query: Query = (),
-        body: bytes | None = None,
+        body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         read_s: float = READ_S,
         repeatable: bool = True,
@@ -148,7 +149,7 @@ class Transport:
         *,
         query: Query,
         headers: Mapping[str, str] | None,
-        body: bytes | None = None,
+        body: Body | None = None,
         read_s: float = READ_S,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
@@ -159,7 +160,12 @@ class Transport:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=read_s)
         url = URL(self.url + path, encoded=True).with_query(query)
         async with self._session.request(
-            method, url, data=body, headers=all_headers, timeout=timeout, allow_redirects=False
+            method,
+            url,
+            data=body() if callable(body) else body,
+            headers=all_headers,
+            timeout=timeout,
+            allow_redirects=False,
         ) as response:
             self.met = True
             yield response

@@ -10,6 +10,7 @@ import orjson
 
 from hpcq.core.events import Cancelled, Edited, Event, Reopened, Submitted
 from hpcq.core.job import FINAL, FRESH, Dependency, History, NewJob, On, State, Treatment
+from hpcq.engine import inputs
 from hpcq.engine.errors import BadSpec, Conflict, FieldError, NotFound, TooMany
 from hpcq.engine.ids import uuid7
 from hpcq.engine.intake import Intake, Need, Prepared, policy, resources_of
@@ -17,7 +18,7 @@ from hpcq.engine.lane import Lane
 from hpcq.engine.messages import Cancel, Edit, Message, Retry, Submit
 from hpcq.engine.round import Gathering
 from hpcq.engine.spec import wall
-from hpcq.store.rows import Counters, EditRow, JobRow, KeyRow, Lookup, NewRow, Resolved
+from hpcq.store.rows import Counters, EditRow, JobRow, KeyRow, Lookup, NewRow, PinRow, Resolved
 
 SLICE = 1000  # jobs of a large submit, between which the loop serves others
 KEY_LIFE_S = 86400.0  # for so long an idempotency key is kept
@@ -58,10 +59,11 @@ def _ends(row: KeyRow) -> tuple[str, ...]:
     return (ids[0], ids[-1]) if ids else ()
 
 
-async def lookup(messages: Iterable[Message]) -> Lookup | None:
-    """All keys and ids that a round's requests name; None when there are none."""
+async def lookup(messages: Iterable[Message], at: float) -> Lookup | None:
+    """All keys, ids and uploads that a round's requests name; None when there are none. `at`: wall time."""
     keys: dict[tuple[str, str], None] = {}
     ids: dict[str, None] = {}
+    uploads: dict[tuple[bool, tuple[str, str]], None] = {}
     for message in messages:
         if isinstance(message, Submit):
             if message.key:
@@ -74,9 +76,15 @@ async def lookup(messages: Iterable[Message]) -> Lookup | None:
                 for need in prepared.needs:
                     if need.job_id:
                         ids[need.job_id] = None
+                if prepared.named:
+                    uploads.update(dict.fromkeys(inputs.places(prepared.named, message.org, prepared.treatment.org_id)))
         elif isinstance(message, Cancel | Retry | Edit):
             ids[message.job_id] = None
-    return Lookup(keys=tuple(keys), ids=tuple(ids)) if keys or ids else None
+    if not (keys or ids or uploads):
+        return None
+    blobs, apps = (tuple(place for build, place in uploads if build is wanted) for wanted in (False, True))
+    retried = tuple(message.job_id for message in messages if isinstance(message, Retry))
+    return Lookup(tuple(keys), tuple(ids), blobs, apps, retried, at)
 
 
 def _needs_of(row: JobRow) -> list[Need]:
@@ -114,7 +122,7 @@ class Admission:
         self._known = Resolved({}, {})
         self._fresh = {}
         self._refused.clear()
-        named = await lookup(messages)
+        named = await lookup(messages, at)
         if named is None:
             return
         known = await resolve(named)
@@ -129,13 +137,13 @@ class Admission:
             jobs.update((await resolve(Lookup(ids=tuple(ids)))).jobs)
         # Jobs may be pruned before their key is: such a key counts as unused.
         kept = {key: known.keys[key] for key, ends in behind.items() if all(job_id in jobs for job_id in ends)}
-        self._known = Resolved(kept, jobs)
+        self._known = replace(known, keys=kept, jobs=jobs)
 
     # Submits.
 
     async def submit(self, message: Submit, gathering: Gathering, waiting: int) -> tuple[Submission, list[Submitted]]:
         """Number the jobs of one submit and gather their rows. Raises EngineError; then nothing was gathered."""
-        digest = await _digest(message.jobs) if message.key else b""
+        digest = message.digest or (await _digest(message.jobs) if message.key else b"")
         if message.key and (repeat := self._repeat(_scope(message), REQUEST + message.key, digest)):
             return repeat, []
         if waiting + len(message.jobs) > self._limit:
@@ -182,13 +190,15 @@ class Admission:
             refused = self._refused.get(id(treatment))
             if refused is None:
                 refused = self._refused[id(treatment)] = self._refusals(treatment)
-            if not (refused or prepared.needs) or index in repeats:
+            if not (refused or prepared.needs or prepared.named) or index in repeats:
                 continue
             prefix = f"/{index}" if message.bulk else ""
             errors.extend(FieldError(f"{prefix}/{place}", text) for place, text in refused)
             for place, need in enumerate(prepared.needs):
                 if need.job_id and self._named(treatment.org_id, need.job_id) is None:
                     errors.append(FieldError(f"{prefix}/depends_on/{place}", f"there is no job {need.job_id}"))
+            for fault in inputs.faults(prepared.named, message.org, treatment.org_id, self._known):
+                errors.append(FieldError(prefix + fault.pointer, fault.detail))
         if errors:
             raise BadSpec(errors[:1000])
 
@@ -209,6 +219,8 @@ class Admission:
                 places.append(place)
                 continue
             row, new = self._new(prepared, at, places, ids)
+            if prepared.named:
+                row = self._pinned(row, prepared, gathering)
             ids.append(row.id)
             places.append((row.job, None))
             rows.append(row)
@@ -256,6 +268,12 @@ class Admission:
         )
         return row, NewJob(job, treatment, FRESH, run_at, expires_at, depends_on)
 
+    def _pinned(self, row: NewRow, prepared: Prepared, gathering: Gathering) -> NewRow:
+        """The job as it is to be kept, with what its names of uploaded files stand for now."""
+        pins = inputs.pins(prepared.named, row.org_id, self._known)
+        gathering.rest.pins.extend(PinRow(row.job, name, sha256) for name, sha256 in pins.items())
+        return row._replace(spec=orjson.dumps({**orjson.loads(row.spec), "blobs": pins})) if pins else row
+
     def _dependency(self, need: Need, places: list[Place], org_id: str) -> Dependency:
         place = places[need.index] if need.index is not None else self._named(org_id, need.job_id or "")
         assert place is not None, "what there is not was refused"
@@ -295,6 +313,8 @@ class Admission:
         row = self._found(message.org, message.job_id)
         if row.state not in FINAL:
             raise Conflict(f"job {row.id} is {row.state}; only a final job can be retried")
+        if lost := self._known.lost.get(row.id):
+            raise Conflict(f"job {row.id} needs blob {lost}, which is no longer kept; upload it again, then retry")
         history = History(attempt=row.history.attempt, reopened=row.history.reopened + 1)
         depends_on = []
         for need in _needs_of(row):

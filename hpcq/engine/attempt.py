@@ -47,6 +47,7 @@ class Attempt:
     items: tuple[tuple[str, tuple[str, ...]], ...]
     on_progress: Callable[["Attempt", dict[str, Any]], None]
     dependencies: frozenset[str] = frozenset()
+    pins: Mapping[str, str] = field(default_factory=dict)  # what its params name of uploaded files: the SHA-256
     session_key: str | None = None
     timeout_s: float | None = None
     previous: Sequence[Outcome] = ()
@@ -122,6 +123,10 @@ class Attempt:
             raise FileNotFoundError(f"job {job_id} has no artifact {name}")
         return path
 
+    def blob(self, name: str) -> Path:
+        """An uploaded file that the params name, as it was at submit. Raises FileNotFoundError."""
+        return files.pinned(self.around.data_dir, self.pins, name)
+
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         """Progress; the newest is kept, and at most one a second passed on: a runner may report in a tight loop."""
         progress = {"done": _number(done), "total": _number(total), "message": plain(str(message)[:1000])}
@@ -165,9 +170,9 @@ class Attempt:
 
     async def clean(self) -> list[dict[str, object]] | None:
         """Remove what an attempt does not keep; the artifacts that there are, None when it never had any."""
-        if "work" in self._used and not files.remove_empty(self.work_dir):
-            await asyncio.to_thread(files.remove, self.work_dir)
-        if not self.has_artifacts or files.remove_empty(self.artifacts_dir):
+        if "work" in self._used:
+            files.remove_soon(self.work_dir)
+        if not self.has_artifacts or files.is_empty(self.artifacts_dir):
             return None
         return await asyncio.to_thread(self.folder.artifact_list)
 

@@ -19,6 +19,7 @@ from hpcq.engine.lane import START_S, Lane
 from hpcq.engine.messages import Ended, HandleMade, Message
 from hpcq.engine.scope import Scope, ScopeSpawn
 from hpcq.engine.spawned import spawn
+from hpcq.engine.testcases import judged
 from hpcq.engine.verdict import checked, failure_of
 from hpcq.plugin import Handle, Infra, Outcome, Runner
 
@@ -340,6 +341,7 @@ class Driver:
 
     async def _end(self, attempt: Attempt, outcome: Outcome, *, session_lost: bool = False) -> None:
         attempt.over = True
+        outcome = judged(outcome, attempt.previous)
         artifacts = None
         try:
             artifacts = await attempt.clean()

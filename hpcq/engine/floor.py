@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from hpcq.core.effects import Recall, Start, Stop
 from hpcq.core.events import RunnerChanged, SlotsOffered, StopRequested
 from hpcq.core.job import Moment, StopReason
 from hpcq.core.job import Slot as CoreSlot
-from hpcq.engine import files
+from hpcq.engine import devices, files
 from hpcq.engine.attempt import Attempt, Surroundings
 from hpcq.engine.driver import Driver, SessionSlot, finished
 from hpcq.engine.lane import Lane
-from hpcq.engine.messages import ChangeQueue, Ended, Message
+from hpcq.engine.messages import ChangeQueue, Ended, Message, Noted
 from hpcq.engine.scope import Scope, ScopeSpawn
 from hpcq.engine.spawned import spawn
+from hpcq.engine.testcases import from_json
 from hpcq.engine.verdict import checked_reason, checked_slots, failure_of
 from hpcq.plugin import Failure, Outcome, Rejected, Slot, Usage
 from hpcq.plugin.types import FailureType
@@ -45,12 +47,16 @@ class QueueContext:
     log: logging.Logger
     _offer: Callable[[Sequence[Slot]], None]
     _pause: Callable[[str], None]
+    _resume: Callable[[str], None]
 
     def set_slots(self, slots: Sequence[Slot]) -> None:
         self._offer(checked_slots(slots))
 
     def pause(self, reason: str) -> None:
         self._pause(checked_reason(reason))
+
+    def resume(self, reason: str) -> None:
+        self._resume(checked_reason(reason))
 
 
 class QueueState:
@@ -109,7 +115,8 @@ class Floor:
             spawn=self._spawn(scope, folder),
             log=logging.getLogger(f"hpcq.runner.{lane.name}"),
             _offer=lambda slots: self._threadsafe(lambda: self._offer(lane, slots)),
-            _pause=lambda reason: self._threadsafe(lambda: self._pause(lane, reason)),
+            _pause=lambda reason: self._threadsafe(lambda: self._pause(lane, reason, paused=True)),
+            _resume=lambda reason: self._threadsafe(lambda: self._pause(lane, reason, paused=False)),
         )
         await lane.open(context)
         lane.on_health = lambda: self._post(self.runner_event(lane.name))
@@ -158,11 +165,15 @@ class Floor:
 
     def _offer(self, lane: Lane, slots: Sequence[Slot]) -> None:
         lane.own_slots = True
-        self.offered[lane.name] = tuple(slots)
+        before, self.offered[lane.name] = self.offered.get(lane.name, ()), tuple(slots)
         self._post(self.slots_event(lane.name))
+        if events := devices.changes(lane.name, before, slots, time.time()):
+            self._post(Noted(events))
+        if lane.runner is not None and _any_ready(before) != _any_ready(slots):  # it can run jobs now, or no longer
+            spawn(lane.ask_health(), f"health of {lane.name}")
 
-    def _pause(self, lane: Lane, reason: str) -> None:
-        self._post(ChangeQueue(lane.name, True, ..., reason))
+    def _pause(self, lane: Lane, reason: str, *, paused: bool) -> None:
+        self._post(ChangeQueue(lane.name, paused, ..., reason, by_runner=True))
 
     # Attempts.
 
@@ -217,9 +228,7 @@ class Floor:
         """What cannot be had at once: earlier outcomes, and a foreign runner's model of the params."""
         lane = driver.lane
         try:
-            if attempt.attempt > 1:
-                rows = await self._reader.attempts(None, attempt.job_id)
-                attempt.previous = tuple(outcome_of(row) for row in rows)
+            attempt.previous = await self._previous(attempt)
             if lane.foreign:
                 attempt.params = await lane.guarded(lambda: lane.request_params(spec["params"]))
             else:
@@ -228,6 +237,11 @@ class Floor:
             self._refuse(attempt, error)
             return
         driver.give(attempt)
+
+    async def _previous(self, attempt: Attempt) -> tuple[Outcome, ...]:
+        """The outcomes of the job's earlier attempts."""
+        rows = await self._reader.attempts(None, attempt.job_id) if attempt.attempt > 1 else []
+        return tuple(outcome_of(row) for row in rows)
 
     def _refuse(self, attempt: Attempt, error: Exception) -> None:
         """Params that were fine when submitted are not any more: the runner or its settings have changed."""
@@ -259,6 +273,7 @@ class Floor:
             items=items,
             on_progress=self.on_progress,
             dependencies=frozenset(need["job"] for need in spec.get("depends_on", ()) if "job" in need),
+            pins=spec.get("blobs", {}),
             treatment=treatment,
             session_key=treatment.session_key,
             timeout_s=treatment.timeout_s,
@@ -270,6 +285,7 @@ class Floor:
         driver = self._driver(row.queue, row.slot)
         lane, spec = driver.lane, orjson.loads(row.spec)
         attempt = self.attempt(driver, row, spec, row.history.attempt)
+        attempt.previous = await self._previous(attempt)
         if lane.foreign:
             attempt.params = await lane.guarded(lambda: lane.request_params(spec["params"]))
         else:
@@ -282,6 +298,10 @@ class Floor:
             attempt.begin(Moment(started_at, now.mono - max(0.0, now.wall - started_at)))
         self.live[attempt.job] = attempt
         self._driver(attempt.queue, attempt.slot.name).resume(attempt, handle)
+
+    def put_away(self, row: JobRow) -> None:
+        """The private folder of an attempt that ended with the server before this one."""
+        files.remove_soon(files.job_folder(self._around.data_dir, row.id).work(row.history.attempt))
 
     def _over_memory(self, attempt: Attempt) -> None:
         self._post(StopRequested(attempt.job, attempt.attempt, StopReason.OOM))
@@ -306,6 +326,10 @@ class Floor:
                 await asyncio.gather(*(scope.close() for scope in self._scopes.values()), return_exceptions=True)
 
 
+def _any_ready(slots: Sequence[Slot]) -> bool:
+    return any(slot.state == "ready" for slot in slots)
+
+
 def outcome_of(row: AttemptRow) -> Outcome:
     """An earlier attempt's outcome, from its row."""
     error = orjson.loads(row.error) if row.error else None
@@ -315,4 +339,5 @@ def outcome_of(row: AttemptRow) -> Outcome:
         kind: FailureType = error["type"] if error["type"] in get_args(FailureType) else "infra"
         failure = Failure(kind, error["message"], error.get("exit_code"), error.get("signal"))
     result = orjson.loads(row.result) if row.result else None
-    return Outcome(result=result, error=failure, usage=Usage(**usage) if usage else None)
+    tests = from_json(row.tests)
+    return Outcome(result, failure, tests, Usage(**usage) if usage else None, row.commit)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from hpcq.core.job import On, RetryPolicy, Treatment
 from hpcq.engine.errors import BadSpec, FieldError, Forbidden, Unavailable
+from hpcq.engine.inputs import Named, named_in
 from hpcq.engine.lane import Lane
 from hpcq.engine.spec import JobSpec, RetrySpec, Treated, unreadable, wall
 from hpcq.store.rows import JobRow
@@ -45,6 +46,7 @@ class Prepared(NamedTuple):
     expires_at: float | None = None
     key: str | None = None
     delay_s: float | None = None  # what `run_at` was made of
+    named: tuple[Named, ...] = ()  # the uploaded files that its params name
 
     def digest(self) -> bytes:
         """SHA-256 of all but the key: "the same body" of an idempotent submit."""
@@ -213,6 +215,7 @@ class Intake:
             expires_at,
             key,
             spec.delay_s,
+            named_in(params, text),
         )
 
     def treatment(self, treated: Treated, lane: Lane, org_id: str, session_key: str | None) -> Treatment:

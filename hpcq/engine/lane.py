@@ -85,8 +85,11 @@ class Lane:
     # What clients submit.
 
     def validate(self, params: dict[str, Any]) -> Any:
-        """The runner's params model. Raises pydantic's ValidationError."""
-        return self._validator.validate_python(params)
+        """The runner's params model; its validators find the queue's settings in their context.
+
+        Raises pydantic's ValidationError.
+        """
+        return self._validator.validate_python(params, context={"settings": self.settings})
 
     def request_params(self, params: dict[str, Any]) -> Any:
         """What the runner is given; in a rehearsal the stand-in's defaults."""

@@ -136,6 +136,11 @@ class Launcher(asyncio.Protocol):
         """False: it has died or was closed; open another."""
         return not (self._lost or self._gone.is_set())
 
+    @property
+    def is_empty(self) -> bool:
+        """It is known that nothing lives below it."""
+        return self._empty and not self._lost
+
     async def spawn(
         self,
         argv: Sequence[str],

@@ -12,7 +12,7 @@ from hpcq.engine.firing import Firing
 from hpcq.engine.intake import Prepared
 from hpcq.engine.spec import JobPatch
 from hpcq.plugin import Outcome
-from hpcq.store.rows import ScheduleRow, ScheduleRun
+from hpcq.store.rows import EventRow, ScheduleRow, ScheduleRun
 
 Reply = asyncio.Future[Any]
 
@@ -47,6 +47,7 @@ class Submit:
     bulk: bool  # an array: errors name the index
     reply: Reply
     firing: Firing | None = None  # a schedule asks
+    digest: bytes | None = None  # of what was asked for, where that became other jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class ChangeQueue:
     slots: int | EllipsisType | None  # ...: leave; None: as the file says
     reason: str
     reply: Reply | None = None
+    by_runner: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +92,12 @@ class SaveSchedule:
     run: ScheduleRun | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something happened that no job's state tells."""
+
+    events: Sequence[EventRow]
+
+
 Request = Submit | Cancel | Retry | Edit | ChangeQueue | SaveSchedule
-Message = Event | Ended | HandleMade | Request
+Message = Event | Ended | HandleMade | Noted | Request

@@ -33,6 +33,8 @@ class Freed:
     keys: int = 0
     folders: int = 0
     bytes: int = 0
+    blobs: int = 0
+    test_runs: int = 0
 
     def __add__(self, other: "Freed") -> "Freed":
         return Freed(
@@ -41,6 +43,8 @@ class Freed:
             self.keys + other.keys,
             self.folders + other.folders,
             self.bytes + other.bytes,
+            self.blobs + other.blobs,
+            self.test_runs + other.test_runs,
         )
 
 
@@ -75,7 +79,7 @@ async def prune(
         keys_before=at - KEY_LIFE_S,
         events=retention.events,
     )
-    freed = await _old(this, kept)
+    freed = await _old(this, kept) + await _tests(this, at - retention.tests_days * DAY_S)
     if retention.disk_mb is not None:
         freed += await _over(this, kept, retention.disk_mb * MB, freed.bytes if dry_run else 0)
     return freed
@@ -92,6 +96,15 @@ async def _store(this: Pass, kept: Kept) -> tuple[Freed, set[str], set[str]]:
         bare.update(done.artifacts)
         further = done.further
     return freed, gone, bare
+
+
+async def _tests(this: Pass, before: float) -> Freed:
+    """The history of tests."""
+    freed, after = Freed(), 0
+    while (done := await this.writer.prune_tests(before, after, dry_run=this.dry_run))[1] is not None:
+        freed += Freed(test_runs=done[0])
+        after = done[1]
+    return freed
 
 
 async def _old(this: Pass, kept: Kept) -> Freed:

@@ -115,6 +115,7 @@ async def _take_up(engine: Engine, row: JobRow, last: LastLife, gathering: Gathe
             attached = Attached(row.as_new(), row.slot, row.started_at, row.stop)
             gathering.add(engine.core.handle(attached, gathering.now))
             return
+    engine.floor.put_away(row)
     # A death may come before `running` is on disk; but what is only claimed ahead has killed nobody.
     began = row.updated_at if row.started_at is None and lane is not None and not lane.ahead else row.started_at
     crashed = not last.clean and began is not None and last.ended_at - began < CRASH_S

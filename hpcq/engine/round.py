@@ -10,8 +10,9 @@ from hpcq.core.effects import Effect, Recall, Save, Start, Stop
 from hpcq.core.job import FINAL, Moment, State
 from hpcq.engine.attempt import Attempt
 from hpcq.engine.messages import Ended
+from hpcq.engine.testcases import believed, merged, result_of, to_json
 from hpcq.plugin import Outcome
-from hpcq.store.rows import AttemptRow, NewRow, Round, SaveRow
+from hpcq.store.rows import AttemptRow, CaseRow, NewRow, Round, SaveRow, VerdictsRow
 
 SLICE = 5000
 Acting = Start | Stop | Recall
@@ -88,8 +89,18 @@ class Gathering:
                 usage=_usage(outcome),
                 output_bytes=attempt.output_bytes if attempt else 0,
                 truncated=bool(attempt and attempt.truncated),
+                tests=to_json(outcome.tests) if outcome and outcome.tests else None,
+                commit=outcome.commit if outcome else None,
             )
         )
+        if outcome and attempt and outcome.tests:
+            self._verdicts(attempt, outcome)
+
+    def _verdicts(self, attempt: Attempt, outcome: Outcome) -> None:
+        tests = believed(outcome, stopped=attempt.stop_grace_s is not None)
+        rows = [CaseRow(t.id, t.title, t.file, t.line, t.status, t.duration_s) for t in tests]
+        row = VerdictsRow(attempt.job, attempt.org_id, outcome.commit, self.now.wall, tuple(rows))
+        self.rest.verdicts.append(row)
 
     async def finished(self) -> Round:
         """The round as the writer takes it."""
@@ -125,13 +136,20 @@ def _with_outcome(row: SaveRow, ended: Ended) -> SaveRow:
     outcome, save, attempt = ended.outcome, row.save, ended.attempt
     return row._replace(
         keep=True,
-        result=_json(outcome.result) if save.state in FINAL else None,
+        result=_json(_result(attempt, outcome)) if save.state in FINAL else None,
         error=error_json(save, outcome if save.event in FAILING else None),
         usage=_usage(outcome),
         progress=_json(attempt.progress),
         artifacts=_json(ended.artifacts),
         started_at=attempt.began_at,
     )
+
+
+def _result(attempt: Attempt, outcome: Outcome) -> Any:
+    """The job's: of a test job the union of its attempts."""
+    if not outcome.tests and not attempt.previous:
+        return outcome.result
+    return result_of(merged((*attempt.previous, outcome)), outcome.result)
 
 
 def _usage(outcome: Outcome | None) -> bytes | None:

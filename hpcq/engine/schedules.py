@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hpcq.engine import splitting
 from hpcq.engine.alarm import Alarm, now
 from hpcq.engine.cron import BadCron, next_after
 from hpcq.engine.errors import (
@@ -172,9 +173,10 @@ class Schedules:
         jobs = [tagged(job, after.name) for job in orjson.loads(after.jobs)]
         run = ScheduleRun(after.id, decision.due_at, at, FIRED, b"[]", decision.detail)
         try:
-            accepted = await engine.intake.accept(jobs, org=after.org_id, bulk=True)
+            accepted = await splitting.accept(engine, jobs, org=after.org_id, key=key, bulk=True)
+            firing = Firing(after, run)
             submission = await self._ask(
-                lambda reply: Submit(accepted, after.org_id, key, True, reply, Firing(after, run))
+                lambda reply: Submit(accepted.jobs, after.org_id, key, True, reply, firing, accepted.digest)
             )
         except BadSpec as bad:
             raise BadSpec(placed(bad.errors, "/jobs")) from None

@@ -47,7 +47,7 @@ class Scope:
     async def end(self) -> None:
         """Kill all that lives in the scope; it can be used again."""
         launcher = self._launcher
-        if launcher is None:
+        if launcher is None or launcher.is_empty:
             return
         try:
             await asyncio.wait_for(launcher.end(), END_S)

@@ -111,12 +111,13 @@ class Supervision:
 
     async def prune(self, *, dry_run: bool) -> pruning.Freed:
         """Remove what retention does not keep; `dry_run`: only say how much that is."""
-        engine = self._engine
-        return await pruning.prune(
+        engine, at = self._engine, now().wall
+        freed = await pruning.prune(
             engine.writer,
             engine.around.data_dir,
             self._retention,
-            at=now().wall,
+            at=at,
             busy=lambda job: engine.core.state_of(job) is not None,
             dry_run=dry_run,
         )
+        return freed + await engine.blobs.prune(self._retention, at=at, dry_run=dry_run)

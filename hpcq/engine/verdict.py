@@ -8,12 +8,14 @@ from typing import Any, get_args
 import orjson
 
 from hpcq.engine.host import RunnerFault
+from hpcq.engine.testcases import TESTS_BYTES, bounded, to_json, wrong_tests
 from hpcq.plugin import Failure, Health, Infra, Outcome, Rejected, Slot, Usage
 from hpcq.plugin.types import FailureType
 
 RESULT_BYTES = 64 << 10
 MESSAGE_CHARS = 4000
 NAME_CHARS = 200
+DEVICE_BYTES = 8 << 10
 YEAR_S = 365 * 86400.0
 
 
@@ -43,7 +45,7 @@ def checked(outcome: Any) -> Outcome:
     if not isinstance(outcome, Outcome) or not (outcome.error is None or isinstance(outcome.error, Failure)):
         return _bug(f"the runner returned {outcome!r:.200}, which is not an Outcome")
     wrong = (outcome.error is not None and _wrong_failure(outcome.error)) or _wrong_usage(outcome.usage)
-    if wrong:
+    if wrong := wrong or wrong_tests(outcome):
         return _bug(f"the runner returned {wrong}")
     try:
         size = len(orjson.dumps(outcome.result))
@@ -51,8 +53,13 @@ def checked(outcome: Any) -> Outcome:
         return _bug(f"the runner's result is not JSON: {error}")
     if size > RESULT_BYTES:
         return _bug(f"the result has {size} bytes, at most {RESULT_BYTES} are kept; write an artifact instead")
+    kept: Outcome = outcome
+    if outcome.tests:
+        kept = replace(outcome, tests=bounded(outcome.tests))
+        if (size := len(to_json(kept.tests))) > TESTS_BYTES:
+            return _bug(f"the tests have {size} bytes, at most {TESTS_BYTES} are kept; split the job")
     failure = outcome.error
-    return replace(outcome, error=replace(failure, message=plain(failure.message))) if failure else outcome
+    return replace(kept, error=replace(failure, message=plain(failure.message))) if failure else kept
 
 
 def _wrong_failure(error: Failure) -> str | None:
@@ -134,5 +141,19 @@ def _checked_slot(slot: Any) -> Slot:
         raise ValueError(f"set_slots: the state of slot {name} is {slot.state!r:.200}; there are ready and held")
     if not isinstance(slot.reason, str):
         raise TypeError(f"set_slots: the reason of slot {name} is {slot.reason!r:.200}; it must be a str")
+    if slot.device is not None:
+        _check_device(slot)
     kept = {plain(label): plain(value) for label, value in labels.items()}
     return replace(slot, labels=kept, reason=plain(slot.reason))
+
+
+def _check_device(slot: Slot) -> None:
+    """It can be shown. Raises TypeError, ValueError."""
+    if not isinstance(slot.device, Mapping):
+        raise TypeError(f"set_slots: the device of slot {slot.name} is {slot.device!r:.200}; it must be a mapping")
+    try:
+        size = len(orjson.dumps(dict(slot.device)))
+    except TypeError as error:
+        raise TypeError(f"set_slots: the device of slot {slot.name} is not JSON: {error}") from None
+    if size > DEVICE_BYTES:
+        raise ValueError(f"set_slots: the device of slot {slot.name} has {size} bytes of JSON, at most {DEVICE_BYTES}")

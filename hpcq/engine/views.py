@@ -178,7 +178,7 @@ class Views:
         settings = self._engine.settings_of(lane)
         if settings.paused:
             return {"status": "paused", "message": settings.paused_reason or "paused"}
-        return {"status": "ok" if lane.name in self._engine.used else "unused", "message": ""}
+        return {"status": "ok" if lane.name in self._engine.used else "unused", "message": lane.health.message}
 
 
 def _final(row: JobRow) -> dict[str, Any]:

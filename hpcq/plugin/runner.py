@@ -1,11 +1,13 @@
 """The base class of every runner: what the server calls, in what order, and what it expects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hpcq.plugin.types import Context, Handle, Health, Outcome, Request, SlotView
+from hpcq.plugin.errors import Rejected
+from hpcq.plugin.types import Context, Handle, Health, Outcome, Part, Request, SlotView
 
 
 class NoParams(BaseModel):
@@ -53,6 +55,13 @@ class Runner:
         """The ids of the jobs whose artifacts the params name; they must succeed first. Called once, at submit."""
         return ()
 
+    async def split(self, params: Any, blob: Callable[[str], Path]) -> Sequence[Part]:
+        """The jobs that one job with `"split": "file"` becomes; the server orders and submits them. At most 30 s.
+
+        `blob` finds an uploaded file as `Request.blob` does. Raises Rejected with a sentence for what cannot be split.
+        """
+        raise Rejected("jobs of this queue cannot be split")
+
     async def prepare(self, slot: SlotView, request: Request) -> None:
         """Make the slot ready for the request's session key; called when the key changes or the session was lost.
 
@@ -97,6 +106,9 @@ class Runner:
     async def release(self, slot: SlotView) -> None:
         """End the slot's session; at most 60 s. Called before another key's `prepare`, after `idle_s` without work, on
         scale-down and before `close`; never while an attempt runs; also when there was no session left to end."""
+
+    async def readmit(self, slot_name: str) -> None:
+        """Somebody says that a slot held by the runner (a quarantined device) is fit again: try it. At most 30 s."""
 
     async def close(self) -> None:
         """Called once, last, also after an `open` that failed; at most 30 s. Nothing of the runner's may be left."""

@@ -35,6 +35,7 @@ class RunnerContract:
 
     runner: ClassVar[type[Runner]]
     settings: Mapping[str, Any] = {}  # the queue's own keys
+    blobs: Mapping[str, Path] = {}  # uploaded files that the params name, by SHA-256 or app_version_id
     succeeds: Mapping[str, Any]  # params of a job that succeeds, soon
     fails: Mapping[str, Any]  # params of a job that fails, soon
     lasts: Mapping[str, Any]  # params of a job that goes on for minutes unless it is stopped
@@ -294,7 +295,7 @@ class RunnerContract:
         left: list[str] = []
 
         async def life() -> None:
-            stage = Stage(tmp_path, self.runner, self.settings)
+            stage = Stage(tmp_path, self.runner, self.settings, self.blobs)
             await stage.open()
             try:
                 await script(stage)

@@ -114,17 +114,25 @@ class Child:
     async def terminate(self, grace_s: float) -> None:
         if self._exit.done():
             return
-        self._scope.strike(signal.SIGTERM)
+        only = self if self._scope.shared else None
+        self._scope.strike(signal.SIGTERM, only)
         await asyncio.wait([self._exit], timeout=grace_s)
-        await self._scope.end()
+        await self._scope.end(only)
 
 
 class Scope:
     """Where children live: an attempt, a slot's session, or the runner's life. What they leave behind belongs to it."""
 
     def __init__(
-        self, env: Callable[[], Mapping[str, str]], output: Callable[[], Path], cwd: Callable[[], Path]
+        self,
+        env: Callable[[], Mapping[str, str]],
+        output: Callable[[], Path],
+        cwd: Callable[[], Path],
+        *,
+        shared: bool = False,
     ) -> None:
+        """`shared`: its children are unrelated, as a runner's or a session's are: terminating one spares the others."""
+        self.shared = shared
         self._env, self._output, self._cwd = env, output, cwd
         self._mark = uuid4().hex
         self._children: list[Child] = []
@@ -167,26 +175,27 @@ class Scope:
             threading.Thread(target=_feed, args=(popen, stdin), daemon=True).start()
         return popen
 
-    def living(self) -> set[Entry]:
-        """All that lives of this scope, its children's children and those that carry its mark."""
+    def living(self, only: Child | None = None) -> set[Entry]:
+        """All that lives of this scope, its children's children and those that carry its mark; or of one child."""
         if not self._children:
             return set()
+        children = [only] if only else self._children
         below = descendants(os.getpid())
-        found = {entry for child in self._children for entry in descendants(child.pid)}
-        found |= {entry for entry in below if entry.pid in {child.pid for child in self._children if not child.ended}}
-        return found | {entry for entry in below - found if self._marked(entry.pid)}
+        found = {entry for child in children for entry in descendants(child.pid)}
+        found |= {entry for entry in below if entry.pid in {child.pid for child in children if not child.ended}}
+        return found if only else found | {entry for entry in below - found if self._marked(entry.pid)}
 
-    def strike(self, number: int) -> None:
-        for entry in self.living():
+    def strike(self, number: int, only: Child | None = None) -> None:
+        for entry in self.living(only):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(entry.pid, number)
 
-    async def end(self) -> None:
-        """Kill all that lives of it, until nothing does."""
+    async def end(self, only: Child | None = None) -> None:
+        """Kill all that lives of it, or of one child, until nothing does."""
         deadline = asyncio.get_running_loop().time() + ENDING_S
-        while self.living():
-            assert asyncio.get_running_loop().time() < deadline, f"cannot be killed: {self.living()}"
-            self.strike(signal.SIGKILL)
+        while self.living(only):
+            assert asyncio.get_running_loop().time() < deadline, f"cannot be killed: {self.living(only)}"
+            self.strike(signal.SIGKILL, only)
             await asyncio.sleep(POLL_S)
 
     def _marked(self, pid: int) -> bool:

@@ -103,6 +103,11 @@ class StageRequest:
             raise FileNotFoundError(f"job {job_id} has no artifact {name}")
         return path
 
+    def blob(self, name: str) -> Path:
+        if name not in self._stage.blobs:
+            raise FileNotFoundError(f"nothing that the job names was uploaded as {name!r}")
+        return self._stage.blobs[name]
+
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         self.reports.append((done, total, message))
 
@@ -137,7 +142,9 @@ class StageContext:
         self.data_dir = _made(stage.root / "data")
         self.state = _State(stage.root / "state.json")
         self.log = logging.getLogger(f"hpcq.exam.{stage.queue}")
-        self.scope = processes.Scope(lambda: os.environ, lambda: stage.root / "runner.log", lambda: self.data_dir)
+        self.scope = processes.Scope(
+            lambda: os.environ, lambda: stage.root / "runner.log", lambda: self.data_dir, shared=True
+        )
         self.slots: list[Slot] = []
         self.paused = ""
 
@@ -151,14 +158,25 @@ class StageContext:
     def pause(self, reason: str) -> None:
         self.paused = reason
 
+    def resume(self, reason: str) -> None:
+        if self.paused == reason:
+            self.paused = ""
+
 
 class Stage:
     """One life of a runner. `root` keeps what the server keeps over restarts."""
 
     queue = "exam"
 
-    def __init__(self, root: Path, runner_class: type[Runner], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        runner_class: type[Runner],
+        settings: Mapping[str, Any],
+        blobs: Mapping[str, Path] | None = None,
+    ) -> None:
         self.root = root
+        self.blobs = blobs or {}
         self.runner_class = runner_class
         self.runner = runner_class()
         self.context = StageContext(self, runner_class.settings(**settings))
@@ -189,7 +207,7 @@ class Stage:
         if name not in self._slots:
             labels = offered[number % len(offered)].labels if offered else {}
             scope = processes.Scope(
-                lambda: os.environ, lambda: self.root / f"{name}.log", lambda: self.context.data_dir
+                lambda: os.environ, lambda: self.root / f"{name}.log", lambda: self.context.data_dir, shared=True
             )
             self._slots[name] = StageSlot(name, scope, labels)
         return self._slots[name]

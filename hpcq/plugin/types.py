@@ -44,7 +44,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TestCase:
-    """The verdict on one test of a test job. Accepted in an outcome; this version does not keep them yet."""
+    """The verdict on one test of a test job. `id` is stable over runs: the server keeps the history by it."""
 
     __test__ = False  # not one of pytest's
 
@@ -66,6 +66,7 @@ class Outcome:
     error: Failure | None = None
     tests: Sequence[TestCase] = ()
     usage: Usage | None = None
+    commit: str | None = None  # the git commit that the tests were run on, if the runner knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,24 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot that a runner offers with `context.set_slots`."""
+    """A slot that a runner offers with `context.set_slots`.
+
+    A slot with a `device` is shown by `GET /v1/devices`: small JSON, such as {"serial", "avd", "battery", "app"}.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     state: Literal["ready", "held"] = "ready"
     reason: str = ""
+    device: Mapping[str, JSON] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the jobs that a job with `split` becomes: the `file` its tests are in, and the params that run it."""
+
+    file: str
+    params: Mapping[str, JSON]
 
 
 class Process(Protocol):
@@ -175,6 +188,9 @@ class Context(Protocol):
     def pause(self, reason: str) -> None:
         """Pause the queue, with a sentence that says why; somebody has to resume it. Raises TypeError."""
 
+    def resume(self, reason: str) -> None:
+        """End the pause that was asked for with this very sentence; one that somebody else asked for stays."""
+
 
 class Request(Protocol):
     """One attempt, as its runner sees it. Thread-safe."""
@@ -227,6 +243,12 @@ class Request(Protocol):
 
     def artifact(self, job_id: str, name: str) -> Path:
         """The file of an artifact of an earlier job that this one depends on. Raises FileNotFoundError."""
+
+    def blob(self, name: str) -> Path:
+        """An uploaded file that the params name: by its SHA-256, or by the `app_version_id` it had at submit.
+
+        Read only. Raises FileNotFoundError for what was never uploaded, or was not named by the params.
+        """
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         """Progress; at most one a second is passed on."""

@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from hpcq.store.blobs import write_pins
 from hpcq.store.changes import Changes
 from hpcq.store.errors import StoreBroken, primary_code, rolled_back
 from hpcq.store.interned import Interned
 from hpcq.store.journal import Journal
 from hpcq.store.minor import write_minor
-from hpcq.store.rows import Committed, EventRow, Round
-from hpcq.store.statements import SIZES, jobs_by_int
+from hpcq.store.rows import Committed, EventRow, JobRow, Round
+from hpcq.store.statements import SIZES, jobs_by_int, made_row
 
 SLICE = SIZES[0]
 T = TypeVar("T")
@@ -71,7 +72,15 @@ class Ledger:
             events += self._recorded(self._changes.save(saves[at : at + SLICE]))
         events += self._recorded(self.journal.of_notes(round_.notes))
         write_minor(self._db, round_)
-        return Committed(events, jobs_by_int(self._db, round_.starts))
+        write_pins(self._db, round_.pins)
+        return Committed(events, self._started(round_))
+
+    def _started(self, round_: Round) -> dict[int, JobRow]:
+        """The rows of the jobs that the round asks for; those it has just made need no reading."""
+        wanted = set(round_.starts)
+        pairs = round_.inserts if wanted else ()
+        fresh = {new.job: made_row(new, row) for new, row in pairs if new.job in wanted and not row.save.error}
+        return fresh | jobs_by_int(self._db, wanted - fresh.keys())
 
     def _recorded(self, events: list[EventRow]) -> list[EventRow]:
         self.journal.write(events)

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from hpcq.store.blobs import find_blobs
 from hpcq.store.filter import Filter
 from hpcq.store.query import Page, page_query
 from hpcq.store.rows import JobRow, KeyRow, Lookup, Resolved
@@ -16,8 +17,11 @@ _KEYS = Many(
 
 def resolve(db: sqlite3.Connection, lookup: Lookup) -> Resolved:
     """What is known of these keys and ids."""
-    keys = [KeyRow._make(row) for row in _KEYS.run(db, lookup.keys)]
-    return Resolved({(key.org_id, key.key): key for key in keys}, jobs_by_id(db, lookup.ids))
+    keys = {(row[0], row[1]): KeyRow._make(row) for row in _KEYS.run(db, lookup.keys)}
+    jobs = jobs_by_id(db, lookup.ids)
+    if lookup.blobs or lookup.apps or lookup.retried:
+        return Resolved(keys, jobs, *find_blobs(db, lookup))
+    return Resolved(keys, jobs)
 
 
 def matching(db: sqlite3.Connection, org: str | None, wanted: Filter, after_job: int, limit: int) -> list[JobRow]:

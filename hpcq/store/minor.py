@@ -4,6 +4,7 @@ import sqlite3
 
 from hpcq.store.rows import AttemptRow, QueueRow, Round, ScheduleRow, ScheduleRun
 from hpcq.store.statements import Many
+from hpcq.store.tests import write_attempt_tests, write_history
 
 RUNS_KEPT = 20
 
@@ -19,6 +20,8 @@ _KEY = Many("INSERT OR REPLACE INTO idempotency_keys (org_id, key, body_sha, ids
 def write_minor(db: sqlite3.Connection, round_: Round) -> None:
     """All of it, within the transaction of the caller."""
     _ATTEMPT.run(db, [_attempt(row) for row in round_.attempts])
+    write_attempt_tests(db, round_.attempts)
+    write_history(db, round_.verdicts)
     _HANDLE.run(db, [(job, attempt, bytearray(handle)) for job, attempt, handle in round_.handles])
     _KEY.run(db, [(key.org_id, key.key, bytearray(key.body_sha), bytearray(key.ids), key.at) for key in round_.keys])
     for queue in round_.queues:

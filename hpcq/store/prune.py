@@ -26,7 +26,8 @@ _FORGET = [
     Many(f"DELETE FROM {table} WHERE {column} IN (", "?", ")")  # noqa: S608
     for table, column in (
         ("jobs", "job"), ("specs", "job"), ("outcomes", "job"), ("handles", "job"), ("attempts", "job"),
-        ("dependencies", "job"), ("dependencies", "needs"),
+        ("attempt_tests", "job"),
+        ("dependencies", "job"), ("dependencies", "needs"), ("job_blobs", "job"),
     )
 ]  # fmt: skip
 _NO_ARTIFACTS = Many("UPDATE outcomes SET artifacts = NULL WHERE job IN (", "?", ")")

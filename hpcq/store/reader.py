@@ -15,12 +15,14 @@ from urllib.parse import quote
 import aiosqlite
 
 from hpcq.store import cursor as cursors
+from hpcq.store.blobs import SELECT_APPS, SELECT_BLOB
 from hpcq.store.filter import Filter
 from hpcq.store.minor import NEWEST_RUNS, SELECT_RUNS, SELECT_SCHEDULES, schedule_row
 from hpcq.store.query import Page, counts_query, page_query
-from hpcq.store.rows import AttemptRow, EventRow, JobRow, ScheduleRow, ScheduleRun
+from hpcq.store.rows import AppRow, AttemptRow, BlobRow, EventRow, JobRow, ScheduleRow, ScheduleRun
 from hpcq.store.statements import FINAL_SQL, SELECT_JOBS, job_row
 from hpcq.store.statistics import ENDED_SQL, QueueStats, queue_stats
+from hpcq.store.tests import MOST_FILES, CaseFilter, CaseStats, Place, durations_sql, figures_sql, page_sql, stats_of
 
 CONNECTIONS = 3  # a long search holds one of them
 CACHE_MIB = 8
@@ -117,8 +119,9 @@ class Reader:
         """The finished tries at a job, oldest first."""
         sql = f"""
             SELECT a.job, a.attempt, a.state, a.slot, a.started_at, a.finished_at, a.result, a.error, a.usage,
-            a.output_bytes, a.truncated
+            a.output_bytes, a.truncated, t.tests, t.commit_sha
             FROM jobs j JOIN lanes l ON l.lane = j.lane JOIN attempts a ON a.job = j.job
+            LEFT JOIN attempt_tests t ON t.job = a.job AND t.attempt = a.attempt
             WHERE j.id = ?2 AND {_ORG} ORDER BY a.attempt
         """  # noqa: S608
         rows = [AttemptRow._make(row) for row in await self._rows(sql, (org, id_))]
@@ -148,6 +151,28 @@ class Reader:
     async def used_queues(self) -> frozenset[str]:
         """Queues that ever had a job."""
         return frozenset(queue for (queue,) in await self._rows("SELECT queue FROM lanes"))
+
+    # Tests.
+
+    async def tests(
+        self, org: str | None, wanted: CaseFilter, limit: int = 50, cursor: str | None = None
+    ) -> tuple[list[CaseStats], str | None]:
+        """A page of tests with their history, by file and title, and the cursor of the next. Raises BadCursor."""
+        after = None if cursor is None else Place.of_cursor(cursor)
+        async with self._search if wanted.text or wanted.flaky is not None else contextlib.nullcontext():
+            found = await self._rows(*page_sql(org, wanted, limit + 1, after))
+        page = found[:limit]
+        parts = [await self._rows(sql) for sql in figures_sql([row[0] for row in page])]
+        test, _, _, title, file, _ = page[-1] if page else (0, "", "", "", "", 0)
+        more = Place(file, title, test).cursor() if len(found) > limit else None
+        return stats_of(page, *parts), more
+
+    async def file_durations(self, org_id: str, files: Sequence[str]) -> dict[str, float]:
+        """How many seconds the tests of these files take, going by this org's history; unknown ones are left out."""
+        found: dict[str, float] = {}
+        for first in range(0, len(files), MOST_FILES):
+            found.update(await self._rows(*durations_sql(org_id, files[first : first + MOST_FILES])))
+        return found
 
     # Events.
 
@@ -183,6 +208,22 @@ class Reader:
         """The newest event; 0: there is none."""
         found: int = (await self._rows("SELECT coalesce(max(seq), 0) FROM events"))[0][0]
         return found
+
+    # Uploads.
+
+    async def blob(self, org: str | None, sha256: str) -> BlobRow | None:
+        """One uploaded file that this org may name."""
+        rows = await self._rows(SELECT_BLOB, (org, sha256))
+        return BlobRow._make(rows[0]) if rows else None
+
+    async def apps(
+        self, org: str | None, limit: int = 50, cursor: str | None = None
+    ) -> tuple[list[AppRow], str | None]:
+        """A page of the names of builds, the newest first, and the cursor of the next page. Raises BadCursor."""
+        after = None if cursor is None else cursors.decode(cursor, ascending=False)
+        rows = [AppRow._make(row) for row in await self._rows(SELECT_APPS, (org, after, limit + 1))]
+        more = cursors.encode(cursors.Cursor(rows[limit - 1].app, ascending=False)) if len(rows) > limit else None
+        return rows[:limit], more
 
     # Schedules.
 

@@ -4,6 +4,7 @@ Times are seconds since the epoch; JSON is bytes. The rows that a bulk makes by 
 making a frozen dataclass costs three times as much.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -98,6 +99,29 @@ class AttemptRow(NamedTuple):
     usage: bytes | None = None
     output_bytes: int = 0
     truncated: bool = False
+    tests: bytes | None = None  # JSON list of what its tests reported; `commit`: what they ran on
+    commit: str | None = None
+
+
+class CaseRow(NamedTuple):
+    """One test's verdict, for its history."""
+
+    id: str
+    title: str
+    file: str
+    line: int
+    status: str  # passed, failed, flaky, skipped
+    duration_s: float
+
+
+class VerdictsRow(NamedTuple):
+    """The verdicts of one attempt that count in the history of their tests."""
+
+    job: int
+    org_id: str
+    commit: str | None
+    at: float
+    tests: tuple[CaseRow, ...]
 
 
 class EditRow(NamedTuple):
@@ -175,6 +199,34 @@ class ScheduleRun(NamedTuple):
     detail: str | None = None
 
 
+class BlobRow(NamedTuple):
+    """An uploaded file that is whole and on disk."""
+
+    sha256: str
+    size: int
+    created_at: float
+    used_at: float
+
+
+class AppRow(NamedTuple):
+    """A name of a build, and the uploaded file that it stands for now."""
+
+    org_id: str
+    name: str
+    sha256: str
+    at: float
+    size: int | None = None  # None: the file is no longer kept
+    app: int = 0  # grows with each time that a name is given
+
+
+class PinRow(NamedTuple):
+    """An uploaded file that a job's params name: `name` is its SHA-256, or the app_version_id it had at submit."""
+
+    job: int
+    name: str
+    sha256: str
+
+
 @dataclass(slots=True)
 class Round:
     """All that one round changes, in one transaction."""
@@ -183,6 +235,7 @@ class Round:
     inserts: list[tuple[NewRow, SaveRow]] = field(default_factory=list)
     saves: list[SaveRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
+    verdicts: list[VerdictsRow] = field(default_factory=list)
     edits: list[EditRow] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
     handles: list[tuple[int, int, bytes]] = field(default_factory=list)  # job, attempt, JSON
@@ -191,6 +244,7 @@ class Round:
     schedules: list[ScheduleRow | str] = field(default_factory=list)  # a str: the id of one to remove
     schedule_runs: list[ScheduleRun] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)  # jobs to be read in the same hop
+    pins: list[PinRow] = field(default_factory=list)  # of the inserts
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +261,10 @@ class Lookup:
 
     keys: tuple[tuple[str, str], ...] = ()  # (org, idempotency key)
     ids: tuple[str, ...] = ()
+    blobs: tuple[tuple[str, str], ...] = ()  # (org of the caller, SHA-256); org "": all orgs
+    apps: tuple[tuple[str, str], ...] = ()  # (org, app_version_id)
+    retried: tuple[str, ...] = ()  # ids of jobs that need their uploaded files again
+    at: float = 0.0  # wall time: what is found of blobs is kept for a while from then on
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +273,9 @@ class Resolved:
 
     keys: dict[tuple[str, str], KeyRow]
     jobs: dict[str, JobRow]
+    blobs: frozenset[tuple[str, str]] = frozenset()
+    apps: Mapping[tuple[str, str], AppRow] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)  # id of a retried job: the SHA-256 of a file that is gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
 """The one connection that writes, on its own thread. Every method is one hop there and back."""
 
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hpcq.store import blobs
+from hpcq.store.blobs import Spent
 from hpcq.store.errors import StoreBroken, rolled_back
 from hpcq.store.filter import Filter
 from hpcq.store.hop import Hop
@@ -14,6 +18,8 @@ from hpcq.store.lookup import matching, resolve
 from hpcq.store.minor import queue_rows, schedule_rows
 from hpcq.store.prune import START, Place, Pruned, Retention, forget_treatments, prunable, prune
 from hpcq.store.rows import (
+    AppRow,
+    BlobRow,
     Committed,
     Counters,
     JobRow,
@@ -25,6 +31,7 @@ from hpcq.store.rows import (
     ScheduleRow,
 )
 from hpcq.store.schema import BUSY_TIMEOUT_MS, WAL_LIMIT_BYTES, backup, open_for_writing
+from hpcq.store.tests import prune_history
 
 T = TypeVar("T")
 IDLE_S = 1.0
@@ -39,7 +46,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._wal = path.with_name(path.name + "-wal")
+        self._wal = f"{path}-wal"
         self._broken: StoreBroken | None = None
         self._closed = False
         self._hop = Hop("hpcq-writer", after=self._trim, idle=self._checkpoint, idle_s=IDLE_S)
@@ -114,6 +121,34 @@ class Writer:
             return await self._run(lambda: prunable(self._db, retention))
         return await self._run(lambda: self._ledger.transact(lambda: prune(self._db, retention, place)))
 
+    async def keep_blob(self, blob: BlobRow, org: str | None) -> None:
+        """An uploaded file is on disk; `org` None: somebody of all orgs has it uploaded. Raises as `commit` does."""
+        await self._run(lambda: self._ledger.transact(lambda: blobs.keep(self._db, blob, org)))
+
+    async def name_app(self, app: AppRow) -> bool:
+        """A name of a build stands for this file from now on; whether it is a new name. Raises as `commit` does."""
+        return await self._run(lambda: self._ledger.transact(lambda: blobs.name(self._db, app)))
+
+    async def touch_blob(self, sha256: str, at: float) -> bool:
+        """Somebody asks for it: it is kept for an hour at least. False: it is not there (any more)."""
+        found = await self.resolve(Lookup(blobs=(("", sha256),), at=at))
+        return bool(found.blobs)
+
+    async def known_blobs(self, sums: Sequence[str]) -> set[str]:
+        """Which of these are kept, as of now."""
+        return await self._run(lambda: blobs.known_sums(self._db, sums))
+
+    async def prune_blobs(self, before: float, apps_before: float, *, dry_run: bool = False) -> list[Spent]:
+        """Forget some files that nobody needs; again, until there are none. Dry: all of them. Raises as `commit`."""
+        if dry_run:
+            return await self._run(lambda: blobs.spent(self._db, before))
+        return await self._run(lambda: self._ledger.transact(lambda: blobs.forget_spent(self._db, before, apps_before)))
+
+    async def prune_tests(self, before: float, after: int = 0, *, dry_run: bool = False) -> tuple[int, int | None]:
+        """One round of pruning the history of tests; go on at what it returns beside the count of runs."""
+        run = partial(prune_history, self._db, before, after, dry_run=dry_run)
+        return await self._run(run if dry_run else lambda: self._ledger.transact(run))
+
     async def probe(self) -> None:
         """Write and remove something, to see whether the disk takes it again. Raises as `commit` does."""
         await self.meta_put(probe="x" * PROBE_BYTES)
@@ -168,7 +203,7 @@ class Writer:
 
     def _wal_bytes(self) -> int:
         try:
-            return self._wal.stat().st_size
+            return os.stat(self._wal).st_size  # noqa: PTH116  (after every round: a third of pathlib's time)
         except FileNotFoundError:
             return 0
 

@@ -1,0 +1,223 @@
+"""What tests report: each attempt's own, and their history over jobs, which outlives the jobs."""
+
+import sqlite3
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from hpcq.store.cursor import BadCursor
+from hpcq.store.rows import AttemptRow, VerdictsRow
+from hpcq.store.statements import Many
+
+RUNS_KEPT = 200  # of each test, the newest
+TESTS_A_ROUND = 500
+MOST_FILES = 500  # in one statement
+
+_OWN = Many("INSERT OR REPLACE INTO attempt_tests (job, attempt, commit_sha, tests) VALUES", "(?, ?, nullif(?, ''), ?)")
+_TEST = Many(
+    "INSERT INTO tests (org_id, id, file, title, line) VALUES",
+    "(?, ?, ?, ?, ?)",
+    """ON CONFLICT (org_id, id) DO UPDATE SET file = excluded.file, title = excluded.title, line = excluded.line
+    WHERE file <> excluded.file OR title <> excluded.title OR line <> excluded.line""",
+)
+_KNOWN = Many(
+    "SELECT t.id, t.test FROM (VALUES",
+    "(?, ?)",
+    ") v CROSS JOIN tests t ON t.org_id = v.column1 AND t.id = v.column2",
+)
+# A job's later attempt on the same commit: as `merged` of the engine has it.
+_RUN = Many(
+    "INSERT INTO test_runs (test, job, commit_sha, at, status, passes, failures, duration_s) VALUES",
+    "(?, ?, ?, ?, ?, ?, ?, ?)",
+    """ON CONFLICT (test, job, commit_sha) DO UPDATE SET at = excluded.at,
+    status = CASE
+        WHEN excluded.status = 'skipped' THEN status
+        WHEN excluded.status = 'passed' AND status IN ('failed', 'flaky') THEN 'flaky'
+        ELSE excluded.status END,
+    passes = passes + excluded.passes, failures = failures + excluded.failures,
+    duration_s = iif(excluded.status = 'skipped', duration_s, excluded.duration_s)""",
+)
+
+_OVER_AGE = """
+    SELECT test, job, commit_sha FROM (
+        SELECT test, job, commit_sha, at, row_number() OVER (PARTITION BY test ORDER BY job DESC) AS place
+        FROM test_runs WHERE test > ?1 AND test <= ?2
+    ) WHERE place > ?3 OR at < ?4
+"""
+
+# Where the commit is not known, the attempts of one job ran on the same.
+_COMMIT = "iif(commit_sha = '', 'job ' || job, commit_sha)"
+_BOTH_WAYS = f"GROUP BY test, {_COMMIT} HAVING sum(passes) > 0 AND sum(failures) > 0"
+_IS_FLAKY = f"test IN (SELECT test FROM test_runs {_BOTH_WAYS})"  # noqa: S608
+_RANKED = """
+    SELECT test, status, duration_s, count(*) OVER (PARTITION BY test, status = 'skipped') AS total,
+    row_number() OVER (PARTITION BY test, status = 'skipped' ORDER BY duration_s) AS place
+    FROM test_runs WHERE test IN ({tests})
+"""
+_P50 = "min(duration_s) FILTER (WHERE status <> 'skipped' AND place * 2 >= total)"
+
+
+class CaseStats(NamedTuple):
+    """A test and its history. A run is a job's verdict over all its attempts; skipped ones are counted apart."""
+
+    org_id: str
+    id: str
+    title: str
+    file: str
+    line: int
+    passed: int
+    failed: int
+    flaky: int
+    skipped: int
+    p50_duration_s: float | None
+    last_at: float
+    last_status: str
+    last_commit: str | None
+    last_job: str | None  # None: it was pruned
+    unsteady: bool  # it failed and passed on the same commit
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """Which tests; all that is given must hold."""
+
+    org_id: str | None = None
+    file: str | None = None  # a file, or the folder it is in
+    text: str | None = None  # a part of the title, in any case of letters
+    flaky: bool | None = None  # failed and passed on the same commit, or never
+
+
+class Place(NamedTuple):
+    """Where a test stands in the list."""
+
+    file: str
+    title: str
+    test: int
+
+    def cursor(self) -> str:
+        """The text for clients."""
+        return urlsafe_b64encode(orjson.dumps(list(self))).decode().rstrip("=")
+
+    @classmethod
+    def of_cursor(cls, text: str) -> "Place":
+        """Raises BadCursor."""
+        try:
+            file, title, test = orjson.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
+            if [*map(type, (file, title, test))] == [str, str, int] and 0 <= test < 2**63:
+                return cls(file, title, test)
+        except (ValueError, TypeError):
+            pass
+        raise BadCursor(
+            f"{text[:100]!r} is no cursor of this list; use next_cursor of the page before, or leave it out"
+        )
+
+
+# Writing, within the transaction of the caller.
+
+
+def write_attempt_tests(db: sqlite3.Connection, rows: Iterable[AttemptRow]) -> None:
+    """Each attempt's own tests."""
+    _OWN.run(db, [(row.job, row.attempt, row.commit or "", bytearray(row.tests)) for row in rows if row.tests])
+
+
+def write_history(db: sqlite3.Connection, rows: Iterable[VerdictsRow]) -> None:
+    """What attempts add to the history of their tests."""
+    for row in rows:
+        _TEST.run(db, [(row.org_id, test.id, test.file, test.title, test.line) for test in row.tests])
+        known = dict(_KNOWN.run(db, [(row.org_id, test.id) for test in row.tests]))
+        _RUN.run(
+            db,
+            [
+                (
+                    known[test.id], row.job, row.commit or "", row.at, test.status,
+                    test.status in ("passed", "flaky"), test.status in ("failed", "flaky"), test.duration_s,
+                )
+                for test in row.tests
+            ],
+        )  # fmt: skip
+
+
+def prune_history(
+    db: sqlite3.Connection, before: float, after: int = 0, *, dry_run: bool = False
+) -> tuple[int, int | None]:
+    """Remove runs from before this wall time, and those of the next tests beyond the newest 200 each.
+
+    Returns how many, and the test after which the next round goes on; None: that was all.
+    """
+    next_tests = f"SELECT test FROM tests WHERE test > ? ORDER BY test LIMIT {TESTS_A_ROUND}"  # noqa: S608
+    to = db.execute(f"SELECT max(test) FROM ({next_tests})", (after,)).fetchone()[0]  # noqa: S608
+    if to is None:
+        return 0, None
+    values = (after, to, RUNS_KEPT, before)
+    if dry_run:
+        return db.execute(f"SELECT count(*) FROM ({_OVER_AGE})", values).fetchone()[0], to  # noqa: S608
+    gone = db.execute(f"DELETE FROM test_runs WHERE (test, job, commit_sha) IN ({_OVER_AGE})", values).rowcount  # noqa: S608
+    db.execute(
+        """DELETE FROM tests WHERE test > ? AND test <= ?
+        AND NOT EXISTS (SELECT 1 FROM test_runs r WHERE r.test = tests.test)""",
+        (after, to),
+    )
+    return gone, to
+
+
+# Reading.
+
+
+def page_sql(org: str | None, wanted: CaseFilter, limit: int, after: Place | None) -> tuple[str, list[Any]]:
+    """Finds (test, org_id, id, title, file, line) of a page of tests, by file and title. `org` None: all orgs."""
+    where, values = ["TRUE"], list[Any]()
+    for limit_to in (org, wanted.org_id):
+        if limit_to is not None:
+            where.append("org_id = ?")
+            values.append(limit_to)
+    if wanted.file is not None:
+        where.append("(file = ? OR substr(file, 1, length(?)) = ?)")
+        folder = wanted.file.rstrip("/") + "/"
+        values += [wanted.file, folder, folder]
+    if wanted.text is not None:
+        where.append("instr(lower(title), lower(?)) > 0")
+        values.append(wanted.text)
+    if wanted.flaky is not None:
+        where.append(_IS_FLAKY if wanted.flaky else f"NOT {_IS_FLAKY}")
+    if after is not None:
+        where.append("(file, title, test) > (?, ?, ?)")
+        values += after
+    columns = "test, org_id, id, title, file, line"
+    sql = f"SELECT {columns} FROM tests WHERE {' AND '.join(where)} ORDER BY file, title, test LIMIT ?"  # noqa: S608
+    return sql, [*values, limit]
+
+
+def figures_sql(tests: Sequence[int]) -> tuple[str, str, str]:
+    """Of these tests: counts and p50; the last run; which failed and passed on one commit."""
+    inlined = ", ".join(str(int(test)) for test in tests)
+    counts = ", ".join(f"count(*) FILTER (WHERE status = '{s}')" for s in ("passed", "failed", "flaky", "skipped"))
+    return (
+        f"SELECT test, {counts}, {_P50} FROM ({_RANKED.format(tests=inlined)}) GROUP BY test",  # noqa: S608
+        # beside max() SQLite gives the other columns of its row
+        f"""SELECT r.test, r.at, r.status, nullif(r.commit_sha, ''), j.id FROM (
+            SELECT test, max(at) AS at, status, commit_sha, job FROM test_runs WHERE test IN ({inlined}) GROUP BY test
+        ) r LEFT JOIN jobs j ON j.job = r.job""",  # noqa: S608
+        f"SELECT DISTINCT test FROM test_runs WHERE test IN ({inlined}) {_BOTH_WAYS}",  # noqa: S608
+    )
+
+
+def stats_of(page: Sequence[Any], counts: Sequence[Any], last: Sequence[Any], both: Sequence[Any]) -> list[CaseStats]:
+    """The tests of a page, from the rows of its statements. One that was pruned in between is left out."""
+    count_of, last_of = ({row[0]: row[1:] for row in rows} for rows in (counts, last))
+    unsteady = {row[0] for row in both}
+    return [
+        CaseStats._make((*rest, *count_of[test], *last_of[test], test in unsteady))
+        for test, *rest in page
+        if test in count_of and test in last_of
+    ]
+
+
+def durations_sql(org_id: str, files: Sequence[str]) -> tuple[str, list[Any]]:
+    """(file, seconds): how long the tests of each of these files take, the sum of their p50s."""
+    chosen = f"SELECT test FROM tests WHERE org_id = ? AND file IN ({', '.join('?' * len(files))})"  # noqa: S608
+    each = f"SELECT test, {_P50} AS p50 FROM ({_RANKED.format(tests=chosen)}) GROUP BY test"  # noqa: S608
+    joined = f"SELECT t.file, e.p50 FROM ({each}) e JOIN tests t ON t.test = e.test WHERE e.p50 IS NOT NULL"  # noqa: S608
+    return f"SELECT file, sum(p50) FROM ({joined}) GROUP BY file", [org_id, *files]  # noqa: S608
