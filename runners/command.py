@@ -75,14 +75,18 @@ class Command:
             self._request.report(*news)
 
 
-async def start(request: Request) -> Command | Failure:
-    """Start the request's command; a Failure says why it cannot be started. Raises Infra."""
+async def start(request: Request, extra: Mapping[str, str] = {}) -> Command | Failure:
+    """Start the request's command; a Failure says why it cannot be started. Raises Infra.
+
+    `extra`: variables of its slot, which win over the job's own.
+    """
     params: CommandParams = request.params
     argv = ["/bin/sh", "-c", params.command] if isinstance(params.command, str) else params.command
     cwd = params.cwd or str(request.work_dir)
     stdin = params.stdin.encode() or None
     try:
-        process = await request.spawn(argv, env=environment(request.env, params.env), cwd=cwd, stdin=stdin)
+        env = {**environment(request.env, params.env), **extra}
+        process = await request.spawn(argv, env=env, cwd=cwd, stdin=stdin)
     except (OSError, ValueError) as error:
         return refusal(error, argv[0], cwd)
     return Command(request, process)

@@ -1,45 +1,80 @@
-"""The shell runner: one command a job; nothing of its tree outlives it."""
+"""The shell runner: one command a job, or the tests of an AppWright project; nothing of its tree outlives it."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from hpcq.plugin import Failure, Handle, Infra, Outcome, Request, Runner
-from hpcq_runners.command import Command, start
-from hpcq_runners.command_params import CommandParams
+from pydantic import BaseModel
+
+from hpcq.plugin import Context, Failure, Handle, Health, Infra, Outcome, Part, Rejected, Request, Runner
+from hpcq_runners import command
+from hpcq_runners.appwright import run
+from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.settings import AppwrightSettings
+from hpcq_runners.appwright.split import split
+from hpcq_runners.appwright.tools import lacking
+from hpcq_runners.forms import CommandOrTests
 
 
 class ShellRunner(Runner):
-    """Runs a program, or a line for `sh -c`, and answers what it wrote to $HPCQ_RESULT, or `{"exit_code", "tail"}`."""
+    """Runs a program, or a line for `sh -c`, and answers what it wrote to $HPCQ_RESULT, or `{"exit_code", "tail"}`;
+    or runs tests, and answers their verdicts."""
 
     API_VERSION: ClassVar[str] = "1.0"
-    params: ClassVar[Any] = CommandParams
+    params: ClassVar[Any] = CommandOrTests
+    settings: ClassVar[type[BaseModel]] = AppwrightSettings
     durable_handle: ClassVar[bool] = False
     isolation: ClassVar[Literal["thread", "loop"]] = "loop"
 
     def __init__(self) -> None:
-        self._begun: dict[str, Command | Failure] = {}
+        self._begun: dict[str, command.Command | run.TestRun | Failure] = {}
+        self._context: Context | None = None
+
+    async def open(self, context: Context) -> None:
+        self._context = context
+        await asyncio.to_thread(run.clear, context.data_dir)
+
+    async def health(self) -> Health:
+        """Commands need nothing. Tests do, where the config names projects."""
+        missing = await asyncio.to_thread(lacking, self._opened().settings)
+        return Health(True, f"commands run, but tests cannot: {missing}" if missing else "")
+
+    async def split(self, params: Any, blob: Callable[[str], Path]) -> Sequence[Part]:
+        if not isinstance(params, AppwrightParams):
+            raise Rejected("a command cannot be split; only tests can")
+        return await split(params, self._opened(), blob)
 
     async def start(self, request: Request) -> Handle:
         """A command that cannot be started is a failed job, not a failed `start`."""
-        begun = self._begun[request.key] = await start(request)
-        return {"pid": begun.pid} if isinstance(begun, Command) else {}
+        if isinstance(request.params, AppwrightParams):
+            begun: command.Command | run.TestRun | Failure = await run.start(request, self._opened())
+        else:
+            begun = await command.start(request)
+        self._begun[request.key] = begun
+        return {} if isinstance(begun, Failure) else {"pid": begun.pid}
 
     async def wait(self, request: Request, handle: Handle) -> Outcome:  # noqa: ARG002
         begun = self._begun.get(request.key)
         if begun is None:
-            raise Infra(f"no command of {request.key} was started here")
-        outcome = await asyncio.shield(begun.outcome) if isinstance(begun, Command) else Outcome(error=begun)
+            raise Infra(f"nothing of {request.key} was started here")
+        outcome = Outcome(error=begun) if isinstance(begun, Failure) else await asyncio.shield(begun.outcome)
         self._begun.pop(request.key, None)
         return outcome
 
     async def stop(self, request: Request, handle: Handle, grace_s: float) -> None:  # noqa: ARG002
         begun = self._begun.get(request.key)
-        if isinstance(begun, Command):
+        if begun is not None and not isinstance(begun, Failure):
             await begun.stop(grace_s)
 
     async def close(self) -> None:
         """Whatever still runs is killed; nobody waits for its outcome."""
-        commands = [begun for begun in self._begun.values() if isinstance(begun, Command)]
+        under_way = [begun for begun in self._begun.values() if not isinstance(begun, Failure)]
         self._begun.clear()
-        await asyncio.gather(*(command.stop(0.0) for command in commands))
-        await asyncio.gather(*(command.outcome for command in commands), return_exceptions=True)
+        await asyncio.gather(*(each.stop(0.0) for each in under_way))
+        await asyncio.gather(*(each.outcome for each in under_way), return_exceptions=True)
+
+    def _opened(self) -> Context:
+        if self._context is None:
+            raise Infra("the runner was not opened")
+        return self._context

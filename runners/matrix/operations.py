@@ -49,8 +49,13 @@ def _operand(name: str, given: Any, paths: Mapping[str, str], limit: int) -> Arr
 
 
 def load(path: Path) -> Array:
-    """An artifact's array, mapped and read-only. Never unpickles."""
-    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    """A stored array, mapped and read-only. Never unpickles. Raises ValueError for what is no good .npy file."""
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        pickled = "allow_pickle" in str(error)
+        why = "it holds no array, or Python objects, which are never loaded" if pickled else error
+        raise ValueError(f"{path.name} is no .npy file that can be read: {why}") from None
     if not isinstance(loaded, np.ndarray):
         raise ValueError(f"{path.name} is no .npy file")
     return loaded

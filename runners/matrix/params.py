@@ -102,21 +102,37 @@ class Artifact(BaseModel):
         return name
 
 
+class Upload(BaseModel):
+    """An uploaded `.npy` file, by its SHA-256."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    blob: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def _stored_form(value: Any) -> str | None:
+    """How an array that is kept somewhere is named; None for anything else."""
+    if isinstance(value, Upload) or (isinstance(value, dict) and "blob" in value):
+        return "<upload>"
+    return "<artifact>" if isinstance(value, dict | Artifact) else None
+
+
 def _operand_form(value: Any) -> str:
-    if isinstance(value, dict | Artifact):
-        return "<artifact>"
+    if stored := _stored_form(value):
+        return stored
     flat = isinstance(value, list) and bool(value) and not isinstance(value[0], list)
     return "<vector>" if flat else "<matrix>"
 
 
 def _matrix_form(value: Any) -> str:
-    return "<artifact>" if isinstance(value, dict | Artifact) else "<matrix>"
+    return _stored_form(value) or "<matrix>"
 
 
 def _argument_form(value: Any) -> str:
-    """A reference is an object with `job`, perhaps `name`, and nothing else."""
-    reference = isinstance(value, dict) and "job" in value and value.keys() <= {"job", "name"}
-    return "<artifact>" if reference or isinstance(value, Artifact) else "<value>"
+    """A reference is an object with `job`, perhaps `name`, or with `blob`, and nothing else."""
+    if isinstance(value, dict) and not ({"job"} <= value.keys() <= {"job", "name"} or value.keys() == {"blob"}):
+        return "<value>"
+    return _stored_form(value) or "<value>"
 
 
 def _params_form(value: Any) -> str:
@@ -127,7 +143,7 @@ def _params_form(value: Any) -> str:
 
 
 # Tags stand in angle brackets: they are in pydantic's error locations, but no part of a body.
-_Stored = Annotated[Artifact, Tag("<artifact>")]
+_Stored = Annotated[Artifact, Tag("<artifact>")] | Annotated[Upload, Tag("<upload>")]
 _Rows = Annotated[Matrix, Tag("<matrix>")]
 Left = Annotated[_Stored | _Rows, Discriminator(_matrix_form)]
 Right = Annotated[_Stored | _Rows | Annotated[Vector, Tag("<vector>")], Discriminator(_operand_form)]
@@ -142,6 +158,9 @@ class MatrixJob(BaseModel):
     operation: Annotated[Literal["matmul", "solve", "eigvals", "svd", "det"], BeforeValidator(_known_operation)]
     size: Annotated[Int64, Field(ge=1)] | None = None
     seed: Annotated[Int64, Field(ge=0)] | None = Field(None, description="0 when absent")
+    max_size: Annotated[Int64, Field(ge=1)] | None = Field(
+        None, description="Fail rather than compute a larger `size`; the queue's own `max_size` holds all the same"
+    )
     a: Left | None = Field(None, validate_default=True)
     b: Right | None = Field(None, validate_default=True)
 
@@ -179,7 +198,8 @@ class ScalarJob(BaseModel):
 
 
 class KernelJob(BaseModel):
-    """A function of a module that the queue's `modules` names; `{"job": id}` in `args` becomes that job's array."""
+    """A function of a module that the queue's `modules` names; `{"job": id}` in `args` becomes that job's array,
+    `{"blob": sha256}` an uploaded one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -195,9 +215,9 @@ MatrixParams = Annotated[
 ]
 
 
-def references(params: MatrixJob | ScalarJob | KernelJob) -> dict[str, Artifact]:
-    """The artifacts that the params name, by field or argument."""
+def references(params: MatrixJob | ScalarJob | KernelJob) -> dict[str, Artifact | Upload]:
+    """The stored arrays that the params name, by field or argument."""
     if isinstance(params, ScalarJob):
         return {}
     given = params.args if isinstance(params, KernelJob) else {"a": params.a, "b": params.b}
-    return {name: value for name, value in given.items() if isinstance(value, Artifact)}
+    return {name: value for name, value in given.items() if isinstance(value, Artifact | Upload)}

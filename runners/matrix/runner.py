@@ -16,6 +16,7 @@ from hpcq_runners.matrix.params import (
     MatrixParams,
     MatrixSettings,
     ScalarJob,
+    Upload,
     references,
 )
 from hpcq_runners.matrix.pool import Entry, SlotPool
@@ -59,7 +60,8 @@ class MatrixRunner(Runner):
         return Health(True)
 
     def depends_on(self, params: Any) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(artifact.job for artifact in references(params).values()))
+        named = references(params).values()
+        return tuple(dict.fromkeys(array.job for array in named if isinstance(array, Artifact)))
 
     async def start(self, request: Request) -> Handle:
         return (await self.start_many([request]))[0]
@@ -123,6 +125,8 @@ class MatrixRunner(Runner):
         settings: MatrixSettings = self._context.settings
         if isinstance(params, MatrixJob) and params.size is not None and params.size > settings.max_size:
             return f"size {params.size} is over this queue's `max_size` of {settings.max_size}"
+        if isinstance(params, MatrixJob) and params.size and params.max_size and params.size > params.max_size:
+            return f"size {params.size} is over the job's own `max_size` of {params.max_size}"
         module = params.operation.partition(":")[0]
         if isinstance(params, KernelJob) and module not in settings.modules:
             named = ", ".join(settings.modules) or "none"
@@ -160,7 +164,9 @@ class MatrixRunner(Runner):
         return places
 
 
-def _path(request: Request, wanted: Artifact) -> Path:
+def _path(request: Request, wanted: Artifact | Upload) -> Path:
+    if isinstance(wanted, Upload):
+        return request.blob(wanted.blob)
     try:
         return request.artifact(wanted.job, wanted.name)
     except FileNotFoundError:

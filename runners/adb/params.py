@@ -1,0 +1,48 @@
+"""What a job on a device may ask for: AppWright tests, or a command with ANDROID_SERIAL set. Both may name a build."""
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, PlainValidator, Tag, TypeAdapter
+from pydantic_core import PydanticCustomError
+
+from hpcq_runners.appwright.params import AppwrightParams, Blob
+from hpcq_runners.command_params import Argument, CommandParams
+from hpcq_runners.forms import COMMAND, TESTS, form_of
+
+CLEAR = "Clear the app's data first (`pm clear`)."
+_BLOB: TypeAdapter[Blob] = TypeAdapter(Blob)
+_TEXT: TypeAdapter[str] = TypeAdapter(Argument)
+
+
+def _app(value: Any) -> str | Blob | None:
+    """By hand, because a union of pydantic's names its branches, which are no places of the body, in its errors."""
+    if value is None or isinstance(value, Blob):
+        return value
+    if isinstance(value, dict):
+        return _BLOB.validate_python(value)
+    if not isinstance(value, str) or not value.strip():
+        raise PydanticCustomError("app", 'must be the path of a build file, or {{"blob": sha256}}')
+    return _TEXT.validate_python(value)
+
+
+class DeviceCommand(CommandParams):
+    """A command that uses the device of its slot: Maestro, Espresso by Gradle, a script."""
+
+    app: Annotated[str | Blob | None, PlainValidator(_app, json_schema_input_type=Argument | Blob | None)] = Field(
+        None, description="The build to install: a file (absolute, or relative to cwd) or an upload."
+    )
+    app_version_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="The build to install: one that was uploaded under this name, or just a label."
+    )
+    clear_data: bool = Field(False, description=CLEAR)
+
+
+class DeviceTests(AppwrightParams):
+    """AppWright tests on the device of their slot."""
+
+    clear_data: bool = Field(False, description=CLEAR)
+
+
+AdbParams = Annotated[
+    Annotated[DeviceCommand, Tag(COMMAND)] | Annotated[DeviceTests, Tag(TESTS)], Discriminator(form_of)
+]

@@ -1,0 +1,249 @@
+"""Runs the tests of one job: Playwright's own command line, from start to what its end means. The seam of all queues
+that take AppWright jobs: each says by a Target what is its own."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpcq.plugin import JSON, Context, Exit, Failure, Infra, Outcome, Process, Request, Usage
+from hpcq_runners.appwright import junit, project, report, verdict, wrapper
+from hpcq_runners.appwright.builds import build_of
+from hpcq_runners.appwright.commit import commit_of
+from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.remaining import read_begun, remaining, write_last_run
+from hpcq_runners.appwright.tools import find_node
+from hpcq_runners.command import environment
+from hpcq_runners.reports import Progress
+
+POLL_S = 0.5  # how often the progress is looked at
+LOG_BYTES = 64 << 10
+COMPILED = "compiled"
+OVERRIDES = ("PLAYWRIGHT_JSON_OUTPUT", "PLAYWRIGHT_BLOB_OUTPUT")  # variables that would lead our reports elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a queue adds to the project's own config."""
+
+    device: Mapping[str, JSON] | None = None  # takes the place of `use.device`
+    build: str | None = None  # takes the place of `use.buildPath`: a file, or an address such as bs://…
+    env: Mapping[str, str] = field(default_factory=dict)  # above the job's own
+    preload: tuple[Path, ...] = ()  # modules for `node --require`, in every process of the run
+    path: tuple[Path, ...] = ()  # folders in front of PATH
+    workers: int | None = None  # tests at a time; None: as the job and the project's config say
+
+
+PLAIN = Target()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that can be started."""
+
+    project: project.Project
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    outputs: wrapper.Outputs
+    left: int  # so many tests of earlier attempts are left to run; 0: all are run
+    commit: str | None
+
+
+class TestRun:
+    """Tests under way. `outcome` goes on when whoever waits for it stops waiting: await it under a shield."""
+
+    __test__ = False  # not one of pytest's
+
+    def __init__(self, request: Request, prepared: Prepared, process: Process) -> None:
+        self._request = request
+        self._prepared = prepared
+        self._process = process
+        self._pidfd = _pidfd(process.pid)  # a number could be another's by the time of a stop
+        self._may_interrupt = True
+        self._progress = Progress(prepared.outputs.progress)
+        self._timer = asyncio.get_running_loop().call_later(POLL_S, self._poll)
+        self.report: report.Report | None = None  # once there is an outcome, and if there was one
+        self.outcome: asyncio.Future[Outcome] = asyncio.ensure_future(self._see_through())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def log_text(self) -> str:
+        """The end of what it has printed, at most 64 KiB."""
+        try:
+            with self._request.output.open("rb") as output:
+                output.seek(max(0, output.seek(0, os.SEEK_END) - LOG_BYTES))
+                return output.read(LOG_BYTES).decode(errors="replace")
+        except OSError:
+            return ""
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGINT to Playwright, which then ends its tests and writes its report; after the grace, all is killed."""
+        self._interrupt()
+        ended = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.wait([ended], timeout=grace_s)
+            if not ended.done():
+                await self._process.terminate(0.0)
+        finally:
+            ended.cancel()
+
+    def _interrupt(self) -> None:
+        """Once: a second SIGINT would not let it finish."""
+        if not self._may_interrupt:
+            return
+        self._may_interrupt = False
+        with contextlib.suppress(ProcessLookupError):
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGINT)
+            else:  # a system that has none
+                os.kill(self.pid, signal.SIGINT)
+
+    async def _see_through(self) -> Outcome:
+        try:
+            exit_ = await self._process.wait()
+        finally:
+            self._timer.cancel()
+            self._may_interrupt = False
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+        self._tell()
+        return await asyncio.to_thread(self._judge, exit_)
+
+    def _judge(self, exit_: Exit) -> Outcome:
+        outputs, params = self._prepared.outputs, self._request.params
+        usage, commit = Usage(exit_.max_rss_mb, exit_.cpu_s), self._prepared.commit
+        try:
+            found = report.read(outputs.report, self._prepared.project.folder, read_begun(outputs.begun))
+        except report.BadReport as bad:
+            error = verdict.without_report(exit_, str(bad), self.log_text())
+            return Outcome(error=error, usage=usage, commit=commit)
+        finally:
+            _tidy(outputs)
+        self.report = found
+        failure = verdict.failure(exit_, found, params, retried=self._prepared.left)
+        try:
+            junit.write(outputs.report.with_name("junit.xml"), found.tests)
+        except OSError as error:
+            failure = failure or Failure("infra", f"cannot write the artifact junit.xml: {error.strerror}")
+        return Outcome(verdict.counts(found), failure, found.tests, usage, commit)
+
+    def _poll(self) -> None:
+        self._tell()
+        self._timer = asyncio.get_running_loop().call_later(POLL_S, self._poll)
+
+    def _tell(self) -> None:
+        news = self._progress.news()
+        if news is not None:
+            self._request.report(*news)
+
+
+async def start(request: Request, context: Context, target: Target = PLAIN) -> TestRun:
+    """Begin the tests that `request.params` (AppwrightParams) name. `context.settings` is an AppwrightSettings, and
+    uploaded projects are kept in `context.data_dir`. Raises Rejected and Infra with a sentence."""
+    params: AppwrightParams = request.params
+    found = await project.find(params, context, request.blob)
+    prepared = await asyncio.to_thread(_prepare, request, context, target, found)
+    try:
+        process = await request.spawn(prepared.argv, env=prepared.env, cwd=found.folder)
+    except (OSError, ValueError) as error:
+        raise Infra(f"cannot run {prepared.argv[0]}: {error}") from None
+    return TestRun(request, prepared, process)
+
+
+def cache_env(data_dir: Path) -> dict[str, str]:
+    """Where Playwright keeps what it has compiled; else that would be left in the machine's temporary folder."""
+    return {"PWTEST_CACHE_DIR": str(data_dir / COMPILED)}
+
+
+def clear(data_dir: Path) -> None:
+    """Remove what an earlier life of the queue has left; for a runner's `open`."""
+    for path in (data_dir / COMPILED, *data_dir.glob("listing-*"), *data_dir.glob("projects/unpacking-*")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def artifacts_of(request: Request) -> Path:
+    """Where this attempt's artifacts go: those of the attempts of a job lie beside each other."""
+    folder = request.artifacts_dir / f"attempt-{request.attempt}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _prepare(request: Request, context: Context, target: Target, found: project.Project) -> Prepared:
+    params: AppwrightParams = request.params
+    node = find_node(context.settings, request.env.get("PATH"))
+    first = request.job_dir / "begun.json"
+    left = remaining(request.previous, read_begun(first))
+    kept = artifacts_of(request)
+    outputs = wrapper.Outputs(
+        report=kept / "report.json",
+        begun=request.work_dir / "begun.json" if left else first,
+        tests=kept / "test-results",
+        blob=kept / "blob-report",
+        blob_name=f"report-{request.job_id}-{request.attempt}.zip",
+        videos=kept / "videos",
+        progress=request.work_dir / "progress.ndjson",
+    )
+    if left:
+        write_last_run(outputs.tests, left)
+    build = target.build or build_of(request, found.folder)
+    use = {name: value for name, value in (("build", build), ("device", target.device)) if value}
+    config = wrapper.write(request.work_dir, found, params.project, outputs, use)
+    argv = [str(node), str(found.cli), "test", found.file_filter, "--config", str(config)]
+    argv += _options(params, target, again=bool(left))
+    env = {**_environment(request, params, target, node), **cache_env(context.data_dir)}
+    return Prepared(found, argv, env, outputs, len(left or ()), params.commit or commit_of(found.folder))
+
+
+def _options(params: AppwrightParams, target: Target, *, again: bool) -> list[str]:
+    words = ["--project", params.project] if params.project else []  # two words: AppWright looks for them
+    if params.grep:
+        words.append(f"--grep={params.grep}")
+    words += _without_shard(params.args) if again else params.args
+    if target.workers is not None:
+        words.append(f"--workers={target.workers}")
+    return [*words, "--last-failed"] if again else words
+
+
+def _without_shard(args: Sequence[str]) -> list[str]:
+    """The tests that are left are the ones to run, and not a share of them."""
+    words = [word for word in args if not word.startswith("--shard=")]
+    if "--shard" in words:
+        place = words.index("--shard")
+        del words[place : place + 2]
+    return words
+
+
+def _environment(request: Request, params: AppwrightParams, target: Target, node: Path) -> dict[str, str]:
+    env = {**environment(request.env, params.env), **target.env}
+    env = {name: value for name, value in env.items() if not name.startswith(OVERRIDES)}
+    env["PLAYWRIGHT_HTML_OPEN"] = "never"  # else a report is served for ever
+    env["PATH"] = os.pathsep.join([*map(str, target.path), *filter(None, [env.get("PATH")]), str(node.parent)])
+    if target.preload:
+        words = [env.get("NODE_OPTIONS", ""), *(f'--require "{_quoted(path)}"' for path in target.preload)]
+        env["NODE_OPTIONS"] = " ".join(filter(None, words))
+    return env
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _tidy(outputs: wrapper.Outputs) -> None:
+    """Playwright's notes to itself, and folders that nothing was put into, are no artifacts."""
+    (outputs.tests / ".last-run.json").unlink(missing_ok=True)
+    for folder in (outputs.tests, outputs.videos):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None

@@ -1,0 +1,100 @@
+"""What the end of a run means. Exit code 1 says little: the report tells failed tests from a broken setup."""
+
+import re
+import signal
+from collections import Counter
+
+from hpcq.plugin import JSON, Exit, Failure
+from hpcq.plugin.types import FailureType
+from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.report import Report, plain
+from hpcq_runners.command import failure_of
+
+MESSAGE_CHARS = 2_000
+INTERRUPTED = 130
+# Setups that throw one of these found the machine or the network wanting; any other mistake is the project's own.
+MACHINE = re.compile(
+    r"\b(EADDRINUSE|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENOSPC|EMFILE|ENFILE|ENOMEM|"
+    r"ANDROID_HOME|JAVA_HOME)\b|\[BROWSERSTACK_[A-Z_]+\]"
+)
+HINTS = (
+    (
+        re.compile(r'Fixture "device" cannot be overridden'),
+        "AppWright does not work with this version of Playwright: `npm i -D @playwright/test@1.47.2` (up to 1.59.1)",
+    ),
+    (
+        re.compile(r"Requiring @playwright/test second time"),
+        "two copies of @playwright/test are installed: `npm ls @playwright/test` shows them",
+    ),
+)
+
+
+def counts(report: Report) -> JSON:
+    """A result without its tests, which the server adds."""
+    found = Counter(test.status for test in report.tests)
+    figures = {status: found[status] for status in ("passed", "failed", "flaky", "skipped")}
+    return {**figures, "duration_s": round(report.duration_s, 3)}
+
+
+def failure(exit_: Exit, report: Report, params: AppwrightParams, *, retried: int) -> Failure | None:
+    """None: all is well. `retried`: so many tests were asked for, as the ones that were left; 0: all."""
+    if exit_.signal is not None:
+        return failure_of(exit_)
+    if report.interrupted or exit_.code == INTERRUPTED:
+        return Failure("signal", _stopped(report), signal=int(signal.SIGINT))
+    if report.failed:
+        text = f"{len(report.failed)} of {len(report.tests)} tests failed"
+        return Failure("exit", text, exit_code=exit_.code)
+    if exit_.code == 0:
+        return None
+    return _beside_tests(exit_, report, params, retried=retried)
+
+
+def without_report(exit_: Exit, reason: str, log: str) -> Failure:
+    """A run that wrote no report: `log` is the end of what it printed."""
+    if exit_.signal is not None:
+        return failure_of(exit_) or Failure("signal", reason)
+    if exit_.code == INTERRUPTED:
+        return Failure("signal", "stopped before any test had begun", signal=int(signal.SIGINT))
+    return _classified(_said(log) or f"Playwright ended with exit code {exit_.code}, and {reason}", exit_)
+
+
+def _stopped(report: Report) -> str:
+    under_way = f" while running {report.interrupted[0]}" if report.interrupted else ""
+    return f"stopped{under_way}"[:MESSAGE_CHARS]
+
+
+def _beside_tests(exit_: Exit, report: Report, params: AppwrightParams, *, retried: int) -> Failure:
+    if not report.errors:
+        flaky = sum(test.status == "flaky" for test in report.tests)
+        text = f"{flaky} flaky tests, and --fail-on-flaky-tests" if flaky else f"exit code {exit_.code}"
+        return Failure("exit", text, exit_code=exit_.code)
+    causes = [error for error in report.errors if "No tests found" not in error]  # which a failed import also leads to
+    if not causes:
+        return Failure("exit", _no_tests(params, retried), exit_code=exit_.code)
+    if report.tests:
+        return Failure("exit", plain(causes[0], MESSAGE_CHARS), exit_code=exit_.code)
+    return _classified(causes[0], exit_)
+
+
+def _no_tests(params: AppwrightParams, retried: int) -> str:
+    if retried:
+        return f"none of the {retried} tests that were left to run is in {params.test_path} any more: it has changed"
+    among = f" of project {params.project}" if params.project else ""
+    matching = f" whose title matches {params.grep!r}" if params.grep else ""
+    return f"no tests found in {params.test_path}{among}{matching}: see testDir and testMatch in the project's config"
+
+
+def _classified(error: str, exit_: Exit) -> Failure:
+    """A run in which nothing was tested."""
+    text = plain(error, MESSAGE_CHARS)
+    hint = next((hint for pattern, hint in HINTS if pattern.search(error)), None)
+    kind: FailureType = "infra" if MACHINE.search(error) else "exit"
+    return Failure(kind, f"{text}\n{hint}" if hint else text, exit_code=exit_.code)
+
+
+def _said(log: str) -> str:
+    """The error in what a run has printed; its last lines if none says that it is one."""
+    text = plain(log, len(log) + 1)
+    found = [place.start() for place in re.finditer(r"^\s*(?:\w*Error|Error \[.*\]): ", text, re.MULTILINE)]
+    return (text[found[0] :] if found else "\n".join(text.splitlines()[-5:])).strip()

@@ -1,0 +1,138 @@
+"""An attempt at AppWright tests: they run here, and their devices are the farm's."""
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hpcq.plugin import Context, Failure, Outcome, Request
+from hpcq_runners.appwright import project, run
+from hpcq_runners.appwright.builds import build_of
+from hpcq_runners.device_farm import verdict
+from hpcq_runners.device_farm.account import Account
+from hpcq_runners.device_farm.api import FarmError
+from hpcq_runners.device_farm.credentials import Credentials
+from hpcq_runners.device_farm.farm import Farm
+from hpcq_runners.device_farm.params import FarmTestParams
+from hpcq_runners.device_farm.sessions import OurSessions
+from hpcq_runners.device_farm.settings import DeviceFarmSettings
+from hpcq_runners.device_farm.uploads import Uploads
+
+REDIRECT = Path(__file__).resolve().with_name("redirect.cjs")
+STOPPED = Outcome(error=Failure("signal", "stopped", signal=15))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What all attempts of a queue share."""
+
+    context: Context
+    farm: Farm
+    account: Account
+    uploads: Uploads
+    sessions: OurSessions
+
+
+class TestAttempt:
+    """`outcome` goes on when whoever waits for it stops waiting. Raises Rejected, Infra, FarmError, NoCredentials."""
+
+    __test__ = False  # not one of pytest's
+
+    def __init__(self, desk: Desk, request: Request) -> None:
+        self._desk = desk
+        self._request = request
+        self._stopped: float | None = None  # the grace in seconds
+        self._run: run.TestRun | None = None
+        self._preparing = asyncio.ensure_future(self._target())
+        self.outcome = asyncio.ensure_future(self._see_through())
+
+    async def stop(self, grace_s: float) -> None:
+        """Playwright ends its tests, which close their sessions; what is left open after that is closed by us."""
+        if self._stopped is None:
+            self._stopped = grace_s
+            self._preparing.cancel()
+            if self._run is not None:
+                await self._run.stop(grace_s)
+
+    async def _see_through(self) -> Outcome:
+        desk, key = self._desk, self._request.key
+        try:
+            target, build = await self._preparing
+        except asyncio.CancelledError:
+            if self._stopped is None:
+                raise
+            return STOPPED
+        credentials = desk.account.credentials()
+        await desk.sessions.begin(key)
+        outcome = STOPPED
+        try:
+            if self._stopped is None:
+                outcome = await self._tests(target)
+        finally:
+            await desk.sessions.end(key, clean=outcome.error is None)
+            await asyncio.to_thread(self._hide, credentials)
+        return await self._judged(credentials.hide_in_outcome(outcome), build)
+
+    async def _tests(self, target: run.Target) -> Outcome:
+        self._run = await run.start(self._request, self._desk.context, target)
+        if self._stopped is not None:  # while it was being started
+            await self._run.stop(self._stopped)
+        return await asyncio.shield(self._run.outcome)
+
+    async def _target(self) -> tuple[run.Target, str | None]:
+        """What the tests are given, and the build's address at the farm."""
+        desk, request = self._desk, self._request
+        params: FarmTestParams = request.params
+        settings: DeviceFarmSettings = desk.context.settings
+        credentials = desk.account.credentials()
+        folder = (await project.find(params, desk.context, request.blob)).folder
+        build = await self._uploaded(await asyncio.to_thread(build_of, request, folder))
+        device = params.device or settings.device
+        target = run.Target(
+            device=desk.farm.device(device) if device else None,
+            build=build,
+            env=self._env(credentials, build),
+            preload=(REDIRECT,),
+            workers=1,  # a slot is one session
+        )
+        return target, build
+
+    def _env(self, credentials: Credentials, build: str | None) -> dict[str, str]:
+        names = self._desk.farm.variables
+        farm = {"key": self._request.key, "hosts": dict(self._desk.farm.hosts())}
+        env = {names[0]: credentials.user, names[1]: credentials.key, "HPCQ_FARM": json.dumps(farm)}
+        return {**env, "HPCQ_APP_URL": build} if build else env
+
+    async def _uploaded(self, build: str | None) -> str | None:
+        """The build's address at the farm. None: the project's config says which, and AppWright uploads it."""
+        farm = self._desk.farm
+        if build is None or build.startswith(farm.scheme):
+            return build
+        if build.startswith(("http://", "https://")):
+            return await farm.upload(build, build.rpartition("/")[2] or "app", "app")
+        return await self._desk.uploads.ensure(Path(build), "app")
+
+    def _hide(self, credentials: Credentials) -> None:
+        """Whatever a test printed, nobody reads the credentials there."""
+        credentials.hide_in_files(self._request.output)
+        credentials.hide_in_files(run.artifacts_of(self._request))
+
+    async def _judged(self, outcome: Outcome, build: str | None) -> Outcome:
+        """What the farm has spoilt is not the tests' fault. Raises FarmError."""
+        if self._stopped is not None:
+            return outcome
+        trouble = verdict.trouble_in(outcome, self._desk.farm.title)
+        if trouble is None:
+            return outcome
+        if trouble.kind == "gone" and build:
+            await self._desk.uploads.forget(build)
+        kept = tuple(test for test in outcome.tests if not verdict.spoilt(test, self._desk.farm.title))
+        raise FarmTrouble(trouble, replace(outcome, tests=kept))
+
+
+class FarmTrouble(FarmError):
+    """The farm spoilt a run; its `outcome` holds the tests that it did not spoil."""
+
+    def __init__(self, trouble: FarmError, outcome: Outcome) -> None:
+        super().__init__(trouble.kind, str(trouble), trouble.retry_after_s)
+        self.outcome = outcome
