@@ -55,7 +55,7 @@ def _queues() -> Iterator[str]:
     explained = True
     for name, given in builtin_queues().items():
         fields = {key: field for key, field in Queue.model_fields.items() if key != "retries"}
-        defaults = Queue(runner=given["runner"]).model_dump()
+        defaults = Queue(**given).model_dump()
         defaults["slots"] = None if name != "noop" else given["slots"]  # one per core is no number for a file
         yield f"{'' if explained else chr(10)}[queues.{name}]\n"
         yield from _keys(fields, defaults, explained=explained)

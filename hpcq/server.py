@@ -24,6 +24,8 @@ from hpcq.core.scheduler import Scheduler
 from hpcq.engine import environment, recovery
 from hpcq.engine.admission import Numbers
 from hpcq.engine.attempt import Surroundings
+from hpcq.engine.blobs import Blobs
+from hpcq.engine.devices import check_one_queue
 from hpcq.engine.engine import Engine, Parts
 from hpcq.engine.lane import Lane
 from hpcq.engine.orphans import become_subreaper
@@ -60,6 +62,7 @@ def make_lanes(settings: Settings, *, rehearse: bool) -> tuple[dict[str, Lane], 
     found = find_runners()
     stand_in = found["noop"].runner if rehearse else None
     lanes = {name: Lane(name, queue, found.get(queue.runner), stand_in) for name, queue in settings.queues.items()}
+    check_one_queue(lanes.values())
     for lane in lanes.values():
         if not lane.broken and not lane.foreign and not rehearse:
             lane.runner_class.early(lane.settings)
@@ -122,6 +125,7 @@ class Server:
         self.engine = engine = Engine(parts, numbers, self.settings.limits.waiting_jobs, recovery.reload)
         engine.live_settings = {row.name: row for row in await writer.queue_rows()}
         engine.views = Views(engine, self._found)
+        engine.blobs = Blobs(writer, reader, self.data_dir)
         engine.used.update(await self._used(reader))
         stack.push_async_callback(engine.floor.close)
         await engine.floor.open()
@@ -165,7 +169,7 @@ class Server:
         if version < SAFE_SQLITE:
             log.info("SQLite %s; 3.51.3 and later are free of a known WAL fault", sqlite3.sqlite_version)
         for lane in self._lanes.values():
-            if not lane.health.ready:
+            if not lane.health.ready and lane.name in self.engine.used:
                 log.warning("queue %s cannot run jobs: %s", lane.name, lane.health.message)
 
     async def run(self) -> int:

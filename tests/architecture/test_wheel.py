@@ -1,4 +1,4 @@
-"""What is installed: our packages, the migrations and the marker of types, and nothing else."""
+"""What is installed: our packages, what Node is given, the migrations and the marker of types, and nothing else."""
 
 import shutil
 import subprocess
@@ -36,6 +36,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_exactly_our_packages(wheel: zipfile.ZipFile) -> None:
     python = {_installed(source.path) for source in sources("hpcq", "runners")}
     data = {"hpcq/py.typed"} | {_installed(path) for path in (ROOT / "hpcq/store/migrations").glob("*.sql")}
+    data |= {
+        _installed(path) for path in (ROOT / "runners").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert found == python | data
 
@@ -49,7 +52,7 @@ def test_the_wheel_offers_the_command_and_the_runners(wheel: zipfile.ZipFile) ->
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     text = wheel.read(name).decode()
     assert "hpcq = hpcq.cli.main:main" in text
-    for runner in ("shell", "matrix", "noop"):
+    for runner in ("shell", "matrix", "noop", "adb", "device_farm"):
         assert f"{runner} = hpcq_runners" in text
 
 

@@ -13,7 +13,20 @@ from hpcq.core.job import ErrorType, State
 from hpcq.store.cursor import BadCursor
 from hpcq.store.filter import Filter
 from hpcq.store.reader import Reader
-from hpcq.store.rows import AttemptRow, EditRow, EventRow, JobRow, Round, ScheduleRow, ScheduleRun
+from hpcq.store.rows import (
+    AppRow,
+    AttemptRow,
+    BlobRow,
+    CaseRow,
+    EditRow,
+    EventRow,
+    JobRow,
+    Round,
+    ScheduleRow,
+    ScheduleRun,
+    VerdictsRow,
+)
+from hpcq.store.tests import CaseFilter
 from hpcq.store.writer import Writer
 from tests.support.storerows import NOW, ended, job_id, jobs_with, new, reading, saved, submitted, writing
 
@@ -49,8 +62,13 @@ async def two_orgs(store: Store) -> None:
     await store.writer.commit(submitted(*rows, schedules=schedules, schedule_runs=runs))
     attempts = [AttemptRow(job, 1, "failed", "s", NOW, NOW + 1) for job in (1, 2)]
     ends = [ended(job, State.FAILED, NOW + 1, error=b'{"type":"exit"}') for job in (1, 2)]
-    await store.writer.commit(Round(NOW, saves=ends, attempts=attempts))
+    case = CaseRow("t", "a test", "a.spec.js", 1, "passed", 1.0)
+    verdicts = [VerdictsRow(job, org, None, NOW, (case,)) for job, org in ((1, "a"), (2, "b"))]
+    await store.writer.commit(Round(NOW, saves=ends, attempts=attempts, verdicts=verdicts))
     await store.writer.commit(submitted(new(3, org_id="a"), new(4, org_id="b")))
+    for org in ("a", "b"):
+        await store.writer.keep_blob(BlobRow(org * 64, 1, NOW, NOW), org)
+        await store.writer.name_app(AppRow(org, "rc1", org * 64, NOW))
 
 
 # Each read as (reader, org) -> what it found of org a and org b: a set of names of orgs.
@@ -94,6 +112,21 @@ async def summary(reader: Reader, org: str | None) -> set[str]:
 @read
 async def attempts(reader: Reader, org: str | None) -> set[str]:
     return {name for name, number in (("a", 1), ("b", 2)) if await reader.attempts(org, job_id(number))}
+
+
+@read
+async def tests(reader: Reader, org: str | None) -> set[str]:
+    return {stats.org_id for stats in (await reader.tests(org, CaseFilter()))[0]}
+
+
+@read
+async def blob(reader: Reader, org: str | None) -> set[str]:
+    return {name for name in ("a", "b") if await reader.blob(org, name * 64)}
+
+
+@read
+async def apps(reader: Reader, org: str | None) -> set[str]:
+    return {app.org_id for app in (await reader.apps(org))[0]}
 
 
 @read

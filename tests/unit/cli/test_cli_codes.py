@@ -88,6 +88,31 @@ def test_junit_survives_what_xml_cannot_hold(tmp_path: Path) -> None:
     assert case.findtext("system-out") == "<&\"' größe"
 
 
+def test_junit_shows_a_test_job_itself_where_it_failed_by_more_than_its_tests(tmp_path: Path) -> None:
+    passed = {"id": "t", "title": "a test", "file": "a.js", "line": 1, "status": "passed", "duration_s": 2.0}
+    failed = {**passed, "status": "failed", "error": "boom\nat a.js:1"}
+    jobs = [
+        job("failed", "infra", result={"tests": [failed]}),
+        job("failed", "exit", result={"tests": [passed]}),
+        job("failed", "exit", result={"tests": [failed]}),
+        job("succeeded", result={"tests": "none of ours"}),
+        job("succeeded", result={"tests": [{"status": "passed"}]}),
+    ]
+    write_junit(tmp_path / "r.xml", jobs, NOW)
+    (suite,) = ElementTree.parse(tmp_path / "r.xml").getroot()
+    shown = [(case.get("name"), [child.tag for child in case]) for case in suite]
+    assert shown == [
+        ("a test", ["failure"]),
+        ("n", ["error"]),
+        ("a test", []),
+        ("n", ["failure"]),
+        ("a test", ["failure"]),
+        ("n", []),
+        ("n", []),
+    ]
+    assert suite[0][0].get("message") == "boom"
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "", "..", "./x/..", "a/.."])
 def test_an_artifact_s_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     assert place(tmp_path, name) is None

@@ -35,7 +35,7 @@ async def make_lane() -> AsyncIterator[MakeLane]:
 def _context(tmp_path: Path, heard: list[Any] | None = None) -> QueueContext:
     hear = [].append if heard is None else heard.append
     nothing: Any = None  # neither state nor processes are asked for
-    return QueueContext("q", None, tmp_path, nothing, nothing, logging.getLogger("test"), hear, hear)
+    return QueueContext("q", None, tmp_path, nothing, nothing, logging.getLogger("test"), hear, hear, hear)
 
 
 class FirstTimeUnlucky(Runner):
