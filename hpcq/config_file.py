@@ -22,7 +22,7 @@ ABOUT = {
     "limits": "Every bound has an answer beyond it: 413, 422, 429 or a marker. docs/operations.md lists them.",
     "retention": "What is kept how long. Unfinished jobs and what they need are never removed.",
     "resources": "What jobs may ask for in `resources`.",
-    "queues": "Queues. The three below exist without any configuration; add your own beside them.",
+    "queues": "Queues. Those below exist without any configuration; add your own beside them.",
 }
 
 RESOURCES = """\

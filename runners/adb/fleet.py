@@ -18,6 +18,7 @@ from hpcq_runners.adb.tools import Tools
 
 PING_S = 5.0
 CONNECT_S = 10.0
+CONNECTED_S = 2.0  # for adb to show what it has connected to
 CONNECT_PAUSE_S = 1.0
 KEEP_EVERY_S = 10.0  # addresses that are absent are connected to, batteries looked at
 BATTERY_EVERY = 30  # of these turns
@@ -67,8 +68,10 @@ class Fleet:
             await self._check_avds()
         for device in self.devices.values():
             self.background(self.connect(device), f"connect {device.name}")
-        if self.work:
-            await asyncio.wait(self.work, timeout=FIRST_LOOK_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_S):
+                while self.work:
+                    await asyncio.wait(self.work)
         self.background(self._keep(), "keep devices")
         self.publish()
 
@@ -269,7 +272,10 @@ class Fleet:
             return
         with contextlib.suppress(Infra):
             answer = await self.adb.run("connect", device.address, limit_s=CONNECT_S)
-            if device.state == "absent" and not answer.last.startswith(("connected", "already")):
+            if answer.last.startswith(("connected", "already")):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(device.online.wait(), CONNECTED_S)
+            elif device.state == "absent":
                 self.say(device, "absent", answer.last)
 
     async def _keep(self) -> None:

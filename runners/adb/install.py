@@ -5,7 +5,8 @@ look at the path says whether what is there is still ours.
 """
 
 import re
-from pathlib import PurePosixPath
+import tempfile
+from pathlib import Path, PurePosixPath
 
 from hpcq.plugin import Context, Infra, Rejected
 from hpcq_runners.adb.builds import Build
@@ -114,8 +115,12 @@ class Installer:
 
     async def _try(self, device: Device, build: Build) -> Answer:
         assert device.serial is not None
-        words = ("install", *FLAGS, str(build.path))
-        return await self._adb.run(*words, serial=device.serial, limit_s=self._settings.install_timeout_s)
+        with tempfile.TemporaryDirectory(dir=self._context.data_dir, prefix="install-") as folder:
+            path = build.path if build.path.suffix == ".apk" else Path(folder, f"{build.sha256[:16]}.apk")
+            if path != build.path:  # an upload has no such name, and adb takes no other
+                path.symlink_to(build.path)
+            words = ("install", *FLAGS, str(path))
+            return await self._adb.run(*words, serial=device.serial, limit_s=self._settings.install_timeout_s)
 
     async def _make_room(self, device: Device, build: Build) -> None:
         """What we put there goes, and what others left in the place for temporary files."""

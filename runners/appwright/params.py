@@ -112,13 +112,12 @@ def _text_or_blob(value: Any, wanted: str) -> str | Blob:
 
 
 def _project_folder(value: Any, info: ValidationInfo) -> str | Blob | None:
-    wanted = "an absolute path on the server's machine, the name of one of the queue's projects"
-    settings = _settings(info)
     if value is None:
         return None  # where the queue has no project either, the runner says so: a rehearsal needs none
-    found = _text_or_blob(value, wanted)
+    found = _text_or_blob(value, "an absolute path on the server's machine, the name of one of the queue's projects")
     if isinstance(found, Blob) or found.startswith("/"):
         return found
+    settings = _settings(info)
     if settings is not None and found not in settings.projects:
         known = ", ".join(sorted(settings.projects)) or "none"
         raise _bad(f"is no absolute path, and no project of this queue's config; its projects: {known}")
@@ -167,10 +166,7 @@ class AppwrightParams(BaseModel):
         str | Blob | None,
         PlainValidator(_project_folder, json_schema_input_type=Argument | Blob | None),
         AsJson,
-        Field(
-            validate_default=True,
-            description="The project: a folder, a project of the queue's config by name, or an uploaded tar.",
-        ),
+        Field(description="The project: a folder, a project of the queue's config by name, or an uploaded tar."),
     ] = None
     project: Annotated[Argument, Field(min_length=1), AfterValidator(_project_name)] | None = Field(
         default=None, description="One of the config's projects, by name."

@@ -1,7 +1,9 @@
 """AppWright itself: off by default, run by `tox -e appwright`. No device is needed for tests that use none."""
 
 import asyncio
+import base64
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -72,13 +74,14 @@ async def test_a_project_runs_twice_at_once_each_with_its_own_build(
         assert outcome.error.message == "1 of 2 tests failed", (outcome.error, request.output.read_text())
         report = json.loads((request.artifacts_dir / "attempt-1" / "report.json").read_text())
         (result,) = next(spec for spec in report["suites"][0]["specs"] if spec["ok"])["tests"][0]["results"]
-        assert "body" in result["attachments"][0]
+        (use,) = result["attachments"]
+        assert json.loads(base64.b64decode(use["body"])) == [str(build), job]
         return verdicts(outcome)
 
-    before = sorted(path.name for path in shop.iterdir())
+    before = sorted(os.listdir(shop))
     found = await asyncio.gather(run("one", a, b), run("two", b, a))
-    assert found == [{"meets the other": "passed", "fails": "failed"}] * 2
-    assert sorted(path.name for path in shop.iterdir()) == before
+    assert list(found) == [{"meets the other": "passed", "fails": "failed"}] * 2
+    assert sorted(os.listdir(shop)) == before
 
 
 async def test_a_setup_without_its_tools_is_infra(house: House, shop: Path, tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def test_the_wheel_holds_exactly_our_packages(wheel: zipfile.ZipFile) -> None:
     python = {_installed(source.path) for source in sources("hpcq", "runners")}
     data = {"hpcq/py.typed"} | {_installed(path) for path in (ROOT / "hpcq/store/migrations").glob("*.sql")}
     data |= {
-        _installed(path) for path in (ROOT / "runners").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+        _installed(path)
+        for path in (ROOT / "runners").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert found == python | data

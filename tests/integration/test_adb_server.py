@@ -1,9 +1,11 @@
 """Devices behind a whole server: batches with one boot and one install, what HTTP and the command line show of them."""
 
+import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -126,6 +128,20 @@ def test_a_quarantined_device_is_shown_with_its_reason_and_released(start: Any, 
     assert server.request("PATCH", f"/v1/devices/{phone.serial}", {"state": "broken"}).status == 422
 
 
+def test_no_emulator_and_no_adb_server_outlives_a_killed_server(start: Any, devices: Lab) -> None:
+    avd = devices.sdk.avd("Pixel_7")
+    server = start(avds=["Pixel_7"])
+    ended(server, [job("adb shell true")])
+    assert shown(server, "Pixel_7")["state"] == "ready"
+    server.kill()
+    server.assert_nothing_lives()
+    assert not devices.server_answers()
+    server.start()
+    (done,) = ended(server, [job("adb shell true")])
+    assert done["state"] == "succeeded", "the lock that was left behind does not matter"
+    assert len(avd.log("boot")) == 2
+
+
 def test_changes_of_devices_are_events(start: Any, devices: Lab) -> None:
     devices.sdk.avd("Pixel_7")
     server = start(avds=["Pixel_7"])
@@ -206,13 +222,10 @@ def test_appwright_tests_run_on_the_device_of_their_slot(start: Any, devices: La
 def _events(server: ServerProcess) -> list[dict[str, Any]]:
     """All that are kept."""
     last = server.request("GET", "/v1/stats").json["last_seq"]
-    found: list[dict[str, Any]] = []
-    import http.client
-    from urllib.parse import urlsplit
-
     place = urlsplit(server.url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
     connection.request("GET", "/v1/events?since=0")
+    found: list[dict[str, Any]] = []
     with connection.getresponse() as stream:
         while len(found) < last:
             line = stream.readline().decode()

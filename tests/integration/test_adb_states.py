@@ -151,15 +151,11 @@ async def test_a_job_that_is_stopped_on_a_phone_that_hangs_leaves_the_phone_to_i
 
 
 async def test_three_jobs_in_a_row_are_enough_of_a_phone(devices: Lab, phone: FakePhone) -> None:
-    async with running(devices, serials=[phone.serial], reconnect_s=1) as stage:
-        for _ in range(3):
-            waiting = await begun(stage)
-            phone.behave(state="offline")
-            assert (await waiting).error.type == "infra"
-            phone.behave()
-            await wait_until(lambda: stage.state(phone.serial) in ("ready", "quarantined"), 30)
-            if stage.state(phone.serial) == "quarantined":
-                break
+    async with running(devices, serials=[phone.serial], reconnect_s=20) as stage:
+        for state in ("ready", "ready", "quarantined"):
+            error = (await stage.outcome("adb disconnect $ANDROID_SERIAL; sleep 1; false")).error
+            assert error.type == "infra"
+            await stage.until(phone.serial, state)
         assert "3 jobs in a row lost it" in stage.slot(phone.serial).reason
 
 

@@ -129,7 +129,7 @@ def test_a_jobspec_is_one_of_the_queues_with_the_params_of_its_runner(server: Se
     schemas = server.get("/openapi.json")["components"]["schemas"]
     choices = [schemas[choice["$ref"].rpartition("/")[2]] for choice in schemas["JobSpec"]["oneOf"]]
     by_queue = {choice["properties"]["queue"]["const"]: choice for choice in choices}
-    assert set(by_queue) == {"local", "compute", "noop", "idle"}
+    assert set(by_queue) == {"local", "compute", "device_farm", "emulator", "noop", "idle"}
     assert "duration_s" in orjson.dumps(by_queue["idle"]["properties"]["params"]).decode()
     assert "duration_s" not in orjson.dumps(by_queue["local"]["properties"]["params"]).decode()
 

@@ -120,7 +120,6 @@ def test_an_uploaded_project_is_run_against_an_uploaded_build(make_server: MakeS
 @pytest.mark.parametrize(
     ("params", "pointers"),
     [
-        ({"test_path": "a"}, ["/params/cwd"]),
         ({"test_path": "-x"}, ["/params/test_path"]),
         ({"test_path": "../a", "cwd": "/x"}, ["/params/test_path"]),
         ({"test_path": "a", "cwd": "/x", "args": ["--config=evil"], "app": 7}, ["/params/app", "/params/args"]),
@@ -135,6 +134,12 @@ def test_a_bad_test_job_is_refused_with_all_its_faults(
     answer = server.request("POST", "/v1/jobs", {"queue": "local", "params": params})
     assert answer.status == 422
     assert sorted(error["pointer"] for error in answer.json["errors"]) == sorted(pointers)
+
+
+def test_a_job_without_a_project_is_rejected_where_the_queue_has_none(server: ServerProcess) -> None:
+    job = server.submit("local", {"test_path": SPEC, "app_version_id": "xyz123"}, wait_s=30)
+    assert (job["state"], job["error"]["type"]) == ("failed", "rejected")
+    assert "project_dir" in job["error"]["message"]
 
 
 def test_a_spec_that_is_not_there_is_rejected_and_not_tried_again(make_server: MakeServer, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ test("passes later", async ({}, info) => {
   expect(first).toBe(false);
 });"""
 LASTS = 'test("lasts", async () => { test.setTimeout(0); await new Promise(() => {}); });'
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = """
 [queues.local]
 node_modules = "{modules}"
@@ -69,6 +70,15 @@ def server(tmp_path_factory: pytest.TempPathFactory, shop: Path) -> Iterator[Ser
 def ci(server: ServerProcess, folder: Path, **specs: str) -> Cli:
     """A checkout as continuous integration has it, and a command line in it."""
     return Cli(server.url, project(folder / "checkout", **specs), CI="1")
+
+
+def at_commit(cli: Cli, commit: str) -> None:
+    """From now on git says so there; what the machine has of git does not matter."""
+    git = cli.folder.parent / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text(f"#!/bin/sh\necho {commit}\n")
+    git.chmod(0o755)
+    cli.env["PATH"] = f"{git.parent}:{cli.env['PATH']}"
 
 
 def run(cli: Cli, *words: str) -> Done:
@@ -131,6 +141,7 @@ def test_a_folder_is_a_job_a_file_and_all_that_they_found_is_here_afterwards(
 
 def test_what_the_server_has_is_not_sent_again_and_success_is_0(server: ServerProcess, tmp_path: Path) -> None:
     cli = ci(server, tmp_path, good=PASSES)
+    at_commit(cli, COMMIT)
     (cli.folder / "app.apk").write_bytes(b"another build")
     build = ("--app", "app.apk", "--app-version-id", "1.2.3", "--org-id", "qa", "--queue", "one")
     words = ("--test", "tests/good.spec.js", "--project-dir", ".", *build, "--artifacts", "kept", "--report", "html")
@@ -150,6 +161,8 @@ def test_what_the_server_has_is_not_sent_again_and_success_is_0(server: ServerPr
     assert params["app_version_id"] == "1.2.3"
     (named,) = [app for app in server.get("/v1/apps")["apps"] if app["app_version_id"] == "1.2.3"]
     assert (named["org_id"], {"blob": named["blob"]}) == ("qa", params["app"])
+    (test,) = server.get("/v1/tests?org_id=qa")["tests"]
+    assert (test["runs"], test["last_commit"]) == (2, COMMIT), "the history knows what an upload was made of"
 
 
 def test_flaky_tests_can_be_made_to_fail_the_run(server: ServerProcess, tmp_path: Path) -> None:
@@ -212,19 +225,6 @@ def test_the_earlier_tool_s_options_submit_one_job(server: ServerProcess, tmp_pa
     assert (job["org_id"], job["queue"], job["priority"]) == ("qualgent", "emulator", 10)
     assert job["params"] == {"test_path": "tests/onboarding.spec.js", "app_version_id": "xyz123"}
     server.request("POST", f"/v1/jobs/{job['id']}/cancel", {})
-
-
-def test_the_commit_of_an_uploaded_checkout_marks_its_tests(server: ServerProcess, tmp_path: Path) -> None:
-    cli = ci(server, tmp_path, one=PASSES)
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    git = tmp_path / "bin" / "git"  # what the machine has of git does not matter
-    git.parent.mkdir()
-    git.write_text(f"#!/bin/sh\necho {commit}\n")
-    git.chmod(0o755)
-    cli.env["PATH"] = f"{git.parent}:{cli.env['PATH']}"
-    done = cli("submit", "--test", "tests/one.spec.js", "--project-dir", ".", "--queue", "emulator")
-    assert done.code == 0, done.err
-    assert server.job(done.out.strip())["params"]["commit"] == commit
 
 
 def test_a_run_is_refused_before_it_begins_where_its_report_would_replace_something(

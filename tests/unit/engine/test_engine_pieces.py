@@ -184,6 +184,9 @@ async def test_a_call_that_we_cancel_ourselves_is_cancelled(make_host: type[Loop
         ([Slot("x", {"a": 1})], "map str to str"),  # type: ignore[dict-item]
         ([Slot("x", state="gone")], "ready and held"),  # type: ignore[arg-type]
         ([Slot("x", reason=ValueError())], "reason of slot x"),  # type: ignore[arg-type]
+        ([Slot("x", device=["phone"])], "must be a mapping"),  # type: ignore[arg-type]
+        ([Slot("x", device={"camera": object()})], "is not JSON"),
+        ([Slot("x", device={"log": "x" * 10_000})], "bytes of JSON"),
     ],
 )
 def test_slots_that_the_core_cannot_work_with_are_refused_with_a_sentence(slots: Any, word: str) -> None:
