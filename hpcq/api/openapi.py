@@ -182,7 +182,8 @@ def _problem(status: int) -> Schema:
 
 
 def _name(route: Route) -> str:
-    return f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}"
+    name = "head" if route.method == "HEAD" else route.handler.__name__  # one handler answers GET and HEAD
+    return f"{route.handler.__module__.rpartition('.')[2]}_{name}"
 
 
 def _tag(path: str) -> str:
