@@ -33,6 +33,7 @@ from hpcq.engine.registry import Found, find_runners
 from hpcq.engine.schedules import Schedules
 from hpcq.engine.supervision import Supervision
 from hpcq.engine.views import Views, configured_queues
+from hpcq.plugin import Runner
 from hpcq.store.datafolder import DataFolder
 from hpcq.store.reader import Reader
 from hpcq.store.writer import Writer
@@ -57,12 +58,22 @@ def check_address(settings: Settings) -> None:
         )
 
 
+def check(settings: Settings) -> None:
+    """Raises ConfigError for all that a server would refuse in its configuration."""
+    check_address(settings)
+    _lanes_of(settings, find_runners())
+
+
+def _lanes_of(settings: Settings, found: Mapping[str, Found], stand_in: type[Runner] | None = None) -> dict[str, Lane]:
+    lanes = {name: Lane(name, queue, found.get(queue.runner), stand_in) for name, queue in settings.queues.items()}
+    check_one_queue(lanes.values())
+    return lanes
+
+
 def make_lanes(settings: Settings, *, rehearse: bool) -> tuple[dict[str, Lane], dict[str, Found]]:
     """A lane for each queue. Raises ConfigError for a runner's wrong settings."""
     found = find_runners()
-    stand_in = found["noop"].runner if rehearse else None
-    lanes = {name: Lane(name, queue, found.get(queue.runner), stand_in) for name, queue in settings.queues.items()}
-    check_one_queue(lanes.values())
+    lanes = _lanes_of(settings, found, found["noop"].runner if rehearse else None)
     for lane in lanes.values():
         if not lane.broken and not lane.foreign and not rehearse:
             lane.runner_class.early(lane.settings)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from hpcq.plugin import Context, Failure, Handle, Health, Infra, Outcome, Part, Rejected, Request, Runner
 from hpcq_runners import command
 from hpcq_runners.appwright import run
+from hpcq_runners.appwright.attempt import Attempt
 from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.split import split
@@ -28,7 +29,7 @@ class ShellRunner(Runner):
     isolation: ClassVar[Literal["thread", "loop"]] = "loop"
 
     def __init__(self) -> None:
-        self._begun: dict[str, command.Command | run.TestRun | Failure] = {}
+        self._begun: dict[str, command.Command | Attempt | Failure] = {}
         self._context: Context | None = None
 
     async def open(self, context: Context) -> None:
@@ -46,21 +47,26 @@ class ShellRunner(Runner):
         return await split(params, self._opened(), blob)
 
     async def start(self, request: Request) -> Handle:
-        """A command that cannot be started is a failed job, not a failed `start`."""
+        """A command that cannot be started is a failed job, not a failed `start`. Of tests the project may have to be
+        unpacked first: that is a part of the attempt, which its timeout and a stop end."""
         if isinstance(request.params, AppwrightParams):
-            begun: command.Command | run.TestRun | Failure = await run.start(request, self._opened())
-        else:
-            begun = await command.start(request)
-        self._begun[request.key] = begun
+            self._begun[request.key] = Attempt(request, self._opened())
+            return {}
+        self._begun[request.key] = begun = await command.start(request)
         return {} if isinstance(begun, Failure) else {"pid": begun.pid}
 
     async def wait(self, request: Request, handle: Handle) -> Outcome:  # noqa: ARG002
         begun = self._begun.get(request.key)
         if begun is None:
             raise Infra(f"nothing of {request.key} was started here")
-        outcome = Outcome(error=begun) if isinstance(begun, Failure) else await asyncio.shield(begun.outcome)
-        self._begun.pop(request.key, None)
-        return outcome
+        if isinstance(begun, Failure):
+            self._begun.pop(request.key)
+            return Outcome(error=begun)
+        try:
+            return await asyncio.shield(begun.outcome)
+        finally:
+            if begun.outcome.done():
+                self._begun.pop(request.key, None)
 
     async def stop(self, request: Request, handle: Handle, grace_s: float) -> None:  # noqa: ARG002
         begun = self._begun.get(request.key)

@@ -64,8 +64,8 @@ class Fronts:
     @keyword
     async def answer_should_have_header(self, path: str, answers_with: int, header: str) -> str:
         """GET; the answer has this status and this header, whose value is returned."""
-        _, headers, _ = await asyncio.to_thread(self._exchange, "GET", path, None)
-        await self.get(path, answers_with)
+        found, headers, _ = await asyncio.to_thread(self._exchange, "GET", path, None)
+        assert found == answers_with, f"GET {path} is answered with {found}, not {answers_with}"
         assert header in headers, f"GET {path} has the headers {sorted(headers)}, not {header}"
         return headers[header]
 

@@ -1,4 +1,7 @@
-"""Keywords that make small projects of tests, with the real Playwright in them."""
+"""Keywords that make small projects of tests, with the real Playwright in them.
+
+Only for suites of this repository: they make them as its tests do (tests.support), so it must be on the path.
+"""
 
 import asyncio
 from pathlib import Path

@@ -35,7 +35,7 @@ Failed, Then Passed, Is Flaky
 
 A Spec That Is Not There
     ${job} =    Submit Job    local    test_path=tests/nothing.spec.js    cwd=${SHOP}
-    Job Should Be    ${job}    failed
+    Job Should Fail    ${job}    rejected    tests/nothing.spec.js is not there
 
 A Path Out Of The Project
     Submit Should Be Refused    422    /params/test_path    local    test_path=../secret.spec.js    cwd=${SHOP}

@@ -17,6 +17,7 @@ ${LONG}             echo pid $$; [ $HPCQ_ATTEMPT = 2 ] || sleep 600
 Nothing Is Lost And Nothing Is Done Twice
     Jobs Should Succeed    @{MANY}
     Every Job Should Have Ended Once    @{MANY}
+    Every Job Should Have Run Once A Try    ${RUNS}    @{MANY}
 
 What Ran Is Tried Again, Uncharged
     Job Should Succeed    ${RAN}
@@ -57,11 +58,13 @@ A Polite End
 *** Keywords ***
 Kill A Server In Mid-Queue
     Start Server    config=[queues.local]\nslots = 2\n
+    ${here} =    Working Folder
+    VAR    ${RUNS}    ${here}/runs.txt    scope=SUITE    # every run writes its job's id
     ${ended} =    Submit Job    local    command=echo before the kill    idempotency_key=order-7
     Job Should Succeed    ${ended}
     ${ran} =    Submit Job    local    command=${LONG}
     ${child} =    Submit Job    local    command=true    depends_on=["${ran}"]
-    ${many} =    Submit Jobs    20    local    command=sleep 0.1; echo done
+    ${many} =    Submit Jobs    20    local    command=echo $HPCQ_JOB_ID >> '${RUNS}'; sleep 0.1
     ${products} =    Submit Jobs    8    compute    operation=matmul    size=128    seed=5
     Job Should Be    ${ran}    running
     Queue Should Have    local    succeeded    5    at_least=${True}

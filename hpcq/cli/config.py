@@ -65,12 +65,17 @@ def _value(value: object) -> str:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
-    """Check FILE, or the one that the server would find; exit code 1 when it cannot be used."""
+    """Check FILE, or the one that the server would find; exit code 1 when it cannot be used.
+
+    Each queue's own settings are checked by its runner.
+    """
     from hpcq import config as settings
+    from hpcq.server import check as check_all
 
     try:
         loaded = settings.load(file)
         found = settings.find_file(file)
+        check_all(loaded)
     except settings.ConfigError as error:
         if as_json:
             print_json({"ok": False, "errors": str(error).splitlines()})

@@ -146,7 +146,7 @@ def refuse_alone(options: Mapping[str, Any]) -> None:
 def project_of(options: Mapping[str, Any], url: str) -> Project:
     """Where the tests are; what is to be uploaded has no `cwd` yet."""
     if options["project_dir"]:
-        return Project(options["project_dir"], commit=_commit(options["project_dir"]))
+        return Project(options["project_dir"], commit=_commit(options["project_dir"], left_out(options)))
     cwd, here = options["cwd"], is_here(url)
     if cwd and here and Path(cwd).expanduser().is_dir():
         folder = Path(cwd).expanduser().absolute()
@@ -199,12 +199,24 @@ def left_out(options: Mapping[str, Any]) -> tuple[str, ...]:
     return (*LEFT_OUT, *(f"/{path.relative_to(top).as_posix()}" for path in inside))
 
 
-def _commit(folder: Path) -> str | None:
-    """What is checked out there, as the tests' history wants to know; an upload has no `.git`."""
-    words = ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+def _commit(folder: Path, leave_out: Collection[str]) -> str | None:
+    """What is checked out there, as the tests' history wants to know; an upload has no `.git`. None as well with
+    changes to what is uploaded: a test that fails for their sake is not flaky on the commit."""
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    if commit is None or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
         return None
-    said = done.stdout.strip()
-    return said if done.returncode == 0 and re.fullmatch(r"[0-9a-f]{40,64}", said) else None
+    ours = [f":(exclude){name[1:]}" if name.startswith("/") else f":(exclude,glob)**/{name}/**" for name in leave_out]
+    files = [f":(exclude,glob)**/{name}" for name in leave_out if not name.startswith("/")]
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ".", *ours, *files)
+    return commit if changes == "" else None
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git says; None: it is not there, or says no."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, UnicodeError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from hpcq.core.events import Cancelled, Edited, Event, Reopened, Submitted
-from hpcq.core.job import FINAL, FRESH, Dependency, History, NewJob, On, State, Treatment
+from hpcq.core.job import FINAL, FRESH, WAITING, Dependency, History, NewJob, On, State, Treatment
 from hpcq.engine import inputs
 from hpcq.engine.errors import BadSpec, Conflict, FieldError, NotFound, TooMany
 from hpcq.engine.ids import uuid7
@@ -307,6 +307,8 @@ class Admission:
         row = self._found(message.org, message.job_id)
         if row.state in FINAL:
             raise Conflict(f"job {row.id} is {row.state} already; only an unfinished job can be cancelled")
+        if message.waiting_only and row.state not in WAITING:
+            raise Conflict(f"job {row.id} is {row.state}, and waits no more")
         return Cancelled(row.job)
 
     def retry(self, message: Retry) -> Event:

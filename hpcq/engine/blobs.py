@@ -75,8 +75,9 @@ class Blobs:
         The bytes of a file that is on disk already are summed up, but not written again.
         """
         there = await self.find(None, sha256) is not None
-        draft = await self._apart(Draft, None if there else self._incoming)
+        draft = Draft(None if there else self._incoming)
         try:
+            await self._apart(draft.open)
             async for piece in _gathered(body):
                 await self._apart(draft.add, piece)
             if (found := draft.sum()) != sha256:
@@ -106,7 +107,13 @@ class Blobs:
         return row
 
     async def _apart(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+        """Run it on a thread; whoever is cancelled meanwhile goes on when it is done: no two see to one draft."""
+        hop = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
+        try:
+            return await asyncio.shield(hop)
+        except asyncio.CancelledError:
+            await asyncio.wait([hop])
+            raise
 
     def make_room(self, size: int) -> None:
         """Raises OutOfSpace when a file of this size would leave too little of the disk."""
@@ -164,9 +171,13 @@ class Draft:
     def __init__(self, folder: Path | None) -> None:
         self.size = 0
         self._sum = hashlib.sha256()
+        self._folder = folder
         self._path: Path | None = None
-        if folder is not None:
-            descriptor, name = tempfile.mkstemp(dir=files.make(folder))
+
+    def open(self) -> None:
+        """Raises OSError."""
+        if self._folder is not None:
+            descriptor, name = tempfile.mkstemp(dir=files.make(self._folder))
             self._file, self._path = os.fdopen(descriptor, "wb", buffering=0), Path(name)
 
     def add(self, piece: bytes) -> None:

@@ -20,8 +20,8 @@ from hpcq.engine.messages import Ended, HandleMade, Message
 from hpcq.engine.scope import Scope, ScopeSpawn
 from hpcq.engine.spawned import spawn
 from hpcq.engine.testcases import judged
-from hpcq.engine.verdict import checked, failure_of
-from hpcq.plugin import Handle, Infra, Outcome, Runner
+from hpcq.engine.verdict import checked, failure_of, said
+from hpcq.plugin import Handle, Infra, Outcome, Runner, RunnerError
 
 log = logging.getLogger("hpcq.driver")
 RECALL_S = 10.0
@@ -221,8 +221,9 @@ class Driver:
             self._finish_unbegun(attempt, session_lost=True)
             return False
         except Exception as error:
+            self._log_bug(attempt, error)
             await self._release()
-            broken = error if isinstance(error, Infra) else Infra(f"prepare failed: {error}")
+            broken = error if isinstance(error, Infra) else Infra(f"prepare failed: {said(error)}")
             await self._ended_by(attempt, broken, session_lost=True)
             return False
         finally:
@@ -282,6 +283,7 @@ class Driver:
         try:
             return checked(await self.lane.call(lambda: runner.wait(attempt, handle), None, "wait"))
         except Exception as error:
+            self._log_bug(attempt, error)
             await self._end_runner_work(attempt, handle)
             return failure_of(error)
 
@@ -327,7 +329,13 @@ class Driver:
         outcome = failure_of(Infra("stopped before it began"))
         self._post(Ended(finished(attempt, outcome, session_lost=session_lost), attempt, outcome))
 
+    def _log_bug(self, attempt: Attempt, error: Exception) -> None:
+        """Whoever wrote the runner wants to see where it was."""
+        if not isinstance(error, RunnerError):
+            log.warning("queue %s: the runner failed at %s", self.lane.name, attempt.key, exc_info=error)
+
     async def _ended_by(self, attempt: Attempt, error: Exception, *, session_lost: bool = False) -> None:
+        self._log_bug(attempt, error)
         attempt.over = True
         await self.scope.end()
         await self._end(attempt, failure_of(error), session_lost=session_lost)

@@ -306,9 +306,9 @@ class Engine:
         answer: Submission = await self._ask(lambda reply: Submit(jobs, org, key, bulk, reply, digest=digest))
         return answer
 
-    async def cancel(self, org: str | None, job_id: str) -> None:
-        """End a job that is not final. Raises NotFound, Conflict."""
-        await self._ask(lambda reply: Cancel(org, job_id, reply))
+    async def cancel(self, org: str | None, job_id: str, *, waiting_only: bool = False) -> None:
+        """End a job that is not final; `waiting_only`: nor begun. Raises NotFound, Conflict."""
+        await self._ask(lambda reply: Cancel(org, job_id, reply, waiting_only))
 
     async def retry(self, org: str | None, job_id: str) -> None:
         """Queue a final job again. Raises NotFound, Conflict."""

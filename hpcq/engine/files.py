@@ -2,6 +2,7 @@
 `<data>/blobs/<first two of the sum>/<sum>`. Folders are made when first asked for."""
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -64,7 +65,9 @@ def pinned(data_dir: Path, pins: Mapping[str, str], name: str) -> Path:
         raise FileNotFoundError(f"nothing that the job names was uploaded as {name!r:.100}")
     path = blob(data_dir, sha256)
     if not path.is_file():
-        raise FileNotFoundError(f"blob {sha256} is gone from the server's data folder; upload it again")
+        raise FileNotFoundError(
+            errno.ENOENT, "an uploaded file is gone from the data folder; upload it again", str(path)
+        )
     return path
 
 

@@ -15,6 +15,7 @@ from hpcq.engine.errors import BadSpec, FieldError, Forbidden, Unavailable
 from hpcq.engine.inputs import Named, named_in
 from hpcq.engine.lane import Lane
 from hpcq.engine.spec import JobSpec, RetrySpec, Treated, unreadable, wall
+from hpcq.engine.verdict import said
 from hpcq.store.rows import JobRow
 
 T = TypeVar("T")
@@ -272,7 +273,8 @@ async def _asked(lane: Lane, call: Callable[[], T]) -> T:
     except ValidationError:
         raise
     except Exception as error:
-        raise Unavailable(f"queue {lane.name}: runner {lane.runner_name} could not check the job: {error}") from error
+        about = f"queue {lane.name}: runner {lane.runner_name}"
+        raise Unavailable(f"{about} could not check the job: {said(error)}") from error
 
 
 def _key_of(rest: dict[str, Any]) -> bytes | None:

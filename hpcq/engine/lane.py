@@ -1,7 +1,9 @@
 """One queue as the engine sees it: its settings and its runner, opened, asked for health, and called within limits."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,13 +12,15 @@ from hpcq.config import ConfigError, Queue
 from hpcq.core.job import QueueSettings, RetryPolicy
 from hpcq.engine.host import Host, LoopHost, Overrun, ThreadHost
 from hpcq.engine.registry import Found
-from hpcq.engine.verdict import checked_health, plain
-from hpcq.plugin import Context, Health, Runner, SlotView
+from hpcq.engine.verdict import checked_health, plain, said
+from hpcq.plugin import Context, Health, Runner, RunnerError, SlotView
 
 T = TypeVar("T")
 log = logging.getLogger("hpcq.lane")
 
 OPEN_S, HEALTH_S, START_S, ATTACH_S, RELEASE_S, CLOSE_S, SUBMIT_S = 30.0, 10.0, 60.0, 30.0, 60.0, 30.0, 1.0
+SPLIT_S = 30.0
+SPLITS_AT_ONCE = 2  # of one queue; each may start programs
 SILENT_S = 1.0  # for a runner that has not answered lately
 
 
@@ -38,6 +42,7 @@ class Lane:
         self._silent = False  # its runner did not answer in time, and has not answered since
         self._context: Context | None = None  # while the lane is open, or tries to be
         self._opening = False
+        self._splits = asyncio.Semaphore(SPLITS_AT_ONCE)
         self._running_class = rehearse or self.runner_class
         self._host: Host = LoopHost()
         self._adapter: TypeAdapter[Any] = TypeAdapter(self.runner_class.params)
@@ -148,7 +153,7 @@ class Lane:
                 self._found_health(checked_health(await self.call(runner.health, HEALTH_S, "health")))
                 self._silent = False
             except Exception as error:
-                self._found_health(Health(False, plain(f"health failed: {error}")))
+                self._found_health(Health(False, plain(f"health failed: {said(error)}")))
         return self.health
 
     async def _make_runner(self, context: Context) -> None:
@@ -163,9 +168,10 @@ class Lane:
             await self._host.call(make_and_open, OPEN_S, f"{self.runner_name}: open")
         except Exception as error:
             self._silent = isinstance(error, Overrun)
-            failed = Health(False, plain(f"open failed: {error}"))
+            failed = Health(False, plain(f"open failed: {said(error)}"))
             if failed != self.health:  # else it has been said, at the last try
-                log.warning("queue %s: runner %s: %s", self.name, self.runner_name, failed.message)
+                shown = None if isinstance(error, RunnerError) else error
+                log.warning("queue %s: runner %s: %s", self.name, self.runner_name, failed.message, exc_info=shown)
             self._found_health(failed)
             await self._close(made)
             return
@@ -212,6 +218,20 @@ class Lane:
             self._silent = True
             self._found_health(Health(False, str(overrun)))
             raise
+
+    async def split(self, params: Mapping[str, Any], blob: Callable[[str], Path]) -> Any:
+        """What an open runner makes of a job's params, a few jobs at a time.
+
+        An overrun fails this call alone: that one submit's tests take long to list says nothing of the queue.
+        """
+        runner = self.runner
+        assert runner is not None, "only an open runner is asked"
+
+        async def split() -> Any:
+            return await runner.split(self.validate(dict(params)), blob)
+
+        async with self._splits:
+            return await self._host.call(split, SPLIT_S, f"{self.runner_name}: split")
 
     async def release(self, slot: SlotView) -> None:
         """End a slot's session; a failure is logged, the session counts as ended."""

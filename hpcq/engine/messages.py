@@ -55,6 +55,7 @@ class Cancel:
     org: str | None
     job_id: str
     reply: Reply
+    waiting_only: bool = False  # one that has begun is left alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,5 +41,5 @@ def apply(engine: "Engine", message: ChangeQueue, gathering: Gathering) -> None:
 def _counts(message: ChangeQueue, before: QueueRow, was_paused: bool) -> bool:
     """A runner neither takes over a pause of somebody else's, nor ends one."""
     if message.paused:
-        return not was_paused or before.paused_reason == message.reason
+        return not was_paused  # what is paused already is not written again
     return was_paused and before.paused_reason == message.reason

@@ -11,9 +11,11 @@ import psutil
 
 from hpcq.core.events import Attached, Draining, Loaded, Orphaned, QueueChanged
 from hpcq.engine.alarm import now
+from hpcq.engine.attempt import Attempt
 from hpcq.engine.engine import Engine
 from hpcq.engine.lane import ATTACH_S
 from hpcq.engine.round import Gathering
+from hpcq.engine.verdict import said
 from hpcq.store.rows import JobRow
 
 log = logging.getLogger("hpcq.recovery")
@@ -36,8 +38,9 @@ async def recover(engine: Engine, last: LastLife) -> None:
     waiting, active = await _load(engine, gathering)
     if active:
         await asyncio.to_thread(kill_leftovers, {row.id for row in active})
-    for row in active:
-        await _take_up(engine, row, last, gathering)
+    found = await asyncio.gather(*(_looked_up(engine, row) for row in active))
+    for row, attached in zip(active, found, strict=True):
+        _take_up(engine, row, attached, last, gathering)
     if waiting or active:
         log.info("recovered %d waiting jobs and %d that were running", waiting, len(active))
     if not gathering.empty:
@@ -98,23 +101,32 @@ async def _load(engine: Engine, gathering: Gathering) -> tuple[int, list[JobRow]
     return waiting, active
 
 
-async def _take_up(engine: Engine, row: JobRow, last: LastLife, gathering: Gathering) -> None:
-    """An attempt that was live when the server ended."""
+async def _looked_up(engine: Engine, row: JobRow) -> Attempt | None:
+    """The attempt that was live when the server ended, if its runner has found it again."""
     lane = engine.lanes.get(row.queue)
-    if lane is not None and lane.durable and lane.runner is not None and row.slot is not None:
-        handle = orjson.loads(row.handle) if row.handle else None
-        runner = lane.runner
-        try:
-            resumed = await engine.floor.resumable(row)
-            found = await lane.call(lambda: runner.attach(resumed, handle), ATTACH_S, "attach")
-        except Exception as error:
-            log.warning("job %s: its attempt could not be looked up: %s", row.id, error)
-            found = False
-        if found:
-            engine.floor.resume(resumed, handle or {}, gathering.now, row.started_at)
-            attached = Attached(row.as_new(), row.slot, row.started_at, row.stop)
-            gathering.add(engine.core.handle(attached, gathering.now))
-            return
+    if lane is None or not lane.durable or lane.runner is None or row.slot is None:
+        return None
+    runner, handle = lane.runner, orjson.loads(row.handle) if row.handle else None
+    try:
+        attempt = await engine.floor.resumable(row)
+        found: object = await lane.call(lambda: runner.attach(attempt, handle), ATTACH_S, "attach")
+    except Exception as error:
+        log.warning("job %s: its attempt could not be looked up, it goes back: %s", row.id, said(error))
+        return None
+    if not isinstance(found, bool):
+        log.warning("job %s: attach answered %.200r, which is neither True nor False: it goes back", row.id, found)
+    return attempt if found is True else None
+
+
+def _take_up(engine: Engine, row: JobRow, found: Attempt | None, last: LastLife, gathering: Gathering) -> None:
+    """An attempt that was live when the server ended goes on, or goes back."""
+    lane = engine.lanes.get(row.queue)
+    if found is not None and row.slot is not None:
+        handle = orjson.loads(row.handle) if row.handle else {}
+        engine.floor.resume(found, handle, gathering.now, row.started_at)
+        attached = Attached(row.as_new(), row.slot, row.started_at, row.stop)
+        gathering.add(engine.core.handle(attached, gathering.now))
+        return
     engine.floor.put_away(row)
     # A death may come before `running` is on disk; but what is only claimed ahead has killed nobody.
     began = row.updated_at if row.started_at is None and lane is not None and not lane.ahead else row.started_at

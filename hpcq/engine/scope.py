@@ -80,7 +80,7 @@ class ScopedProcess:
         return await on_loop(self._loop, self.child.wait())
 
     async def terminate(self, grace_s: float) -> None:
-        await on_loop(self._loop, self.child.terminate(grace_s))
+        await on_loop(self._loop, self.child.terminate(float(grace_s)))
 
 
 class ScopeSpawn:

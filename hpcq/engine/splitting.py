@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hpcq.engine.engine import Engine
 
 log = logging.getLogger("hpcq.splitting")
-SPLIT_S = 30.0
 PARTS_MOST = 10_000  # of one job
 SPLITS_MOST = 100  # jobs of one request that ask for it: each takes its time
 FILE_CHARS = 500
@@ -55,7 +54,7 @@ async def accept(
 ) -> Accepted:
     """Validate as Intake.accept does, and split what asks for it. Raises BadSpec, Unavailable."""
     asked = await engine.intake.accept(raws, org=org, bulk=bulk)
-    wanted = {place for place, job in enumerate(asked) if MARK in job.spec and _asks(raws[place])}
+    wanted = {place for place, job in enumerate(asked) if asks(raws[place], job)}
     if not wanted:
         return Accepted(asked, key)
     if len(wanted) > SPLITS_MOST:
@@ -79,8 +78,9 @@ async def accept(
     return Accepted(await _again(engine, pieces, org, bulk=bulk), key, digest)
 
 
-def _asks(raw: Any) -> bool:
-    return bool(raw["params"].get("split") == "file")
+def asks(raw: Any, job: Prepared) -> bool:
+    """Whether this job, validated as that, is to be split."""
+    return MARK in job.spec and bool(raw["params"].get("split") == "file")
 
 
 async def _was_used(engine: "Engine", org_id: str, key: str) -> bool:
@@ -111,7 +111,7 @@ def _batch_key(job: Prepared) -> str:
 
 def _of_part(raw: Mapping[str, Any], part: Part, batch_key: str) -> dict[str, Any]:
     made = {name: value for name, value in raw.items() if name != "idempotency_key"}
-    if raw.get("name"):
+    if raw.get("name") and part.file:
         made["name"] = f"{raw['name']}: {part.file}"[:NAME_CHARS]
     params = {name: value for name, value in part.params.items() if name != "split"}
     return {**made, "params": params, "batch_key": batch_key}
@@ -122,16 +122,12 @@ async def _parts(engine: "Engine", job: Prepared, org: str | None) -> list[Part]
     lane, params = engine.lanes[job.treatment.queue], orjson.loads(job.spec)["params"]
     if lane.rehearsing:  # the stand-in knows no files
         return [Part("", params)]
-    runner, about = lane.runner, f"queue {lane.name}: runner {lane.runner_name}"
-    if runner is None:
+    about = f"queue {lane.name}: runner {lane.runner_name}"
+    if lane.runner is None:
         raise Unavailable(f"{about} cannot split the job now: {lane.health.message}", 30.0)
     blob = await _finder(engine, job, org)
-
-    async def split() -> Any:
-        return await runner.split(lane.validate(params), blob)
-
     try:
-        return _checked(await lane.call(split, SPLIT_S, "split"))
+        return _checked(await lane.split(params, blob))
     except Rejected as error:
         raise BadSpec([FieldError(POINTER, plain(str(error)))]) from None
     except Exception as error:

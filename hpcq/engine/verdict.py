@@ -9,7 +9,7 @@ import orjson
 
 from hpcq.engine.host import RunnerFault
 from hpcq.engine.testcases import TESTS_BYTES, bounded, to_json, wrong_tests
-from hpcq.plugin import Failure, Health, Infra, Outcome, Rejected, Slot, Usage
+from hpcq.plugin import Failure, Health, Infra, Outcome, Rejected, RunnerError, Slot, Usage
 from hpcq.plugin.types import FailureType
 
 RESULT_BYTES = 64 << 10
@@ -22,6 +22,14 @@ YEAR_S = 365 * 86400.0
 def plain(text: str) -> str:
     """The text, at most so long, without what UTF-8 cannot write."""
     return text[:MESSAGE_CHARS].encode("utf-8", "replace").decode()
+
+
+def said(error: BaseException) -> str:
+    """What went wrong, for a sentence. What is no word of ours tells little without its type: KeyError: 'x'."""
+    text = plain(str(error))
+    if isinstance(error, RunnerError | RunnerFault) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def failure_of(error: BaseException) -> Outcome:

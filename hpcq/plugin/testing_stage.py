@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,7 +55,7 @@ class StageRequest:
         self._stage = stage
         self.job_id = f"job-{job}"
         self.attempt = 1
-        self.key = f"exam-{job}-1"
+        self.key = f"exam-{stage.name}-{job}-1"
         self.params = params
         self.slot = slot
         self.resources: Mapping[str, float] = stage.runner_class.default_resources
@@ -176,6 +177,7 @@ class Stage:
         blobs: Mapping[str, Path] | None = None,
     ) -> None:
         self.root = root
+        self.name = f"{zlib.crc32(bytes(root)):08x}"  # of this test, over restarts: a key is never used twice
         self.blobs = blobs or {}
         self.runner_class = runner_class
         self.runner = runner_class()
@@ -197,6 +199,7 @@ class Stage:
 
     def again(self, job: int, params: Mapping[str, Any], slot: int = 0) -> StageRequest:
         """The same attempt as the job of that number, as after a restart."""
+        self._jobs = max(self._jobs, job)
         request = StageRequest(self, job, self._slot(slot), self._adapter.validate_python(dict(params)))
         self._requests.append(request)
         return request

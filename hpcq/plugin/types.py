@@ -247,7 +247,8 @@ class Request(Protocol):
     def blob(self, name: str) -> Path:
         """An uploaded file that the params name: by its SHA-256, or by the `app_version_id` it had at submit.
 
-        Read only. Raises FileNotFoundError for what was never uploaded, or was not named by the params.
+        Read only. Raises FileNotFoundError for what was never uploaded, or was not named by the params; with a
+        `filename` for what was uploaded, and is gone.
         """
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:

@@ -159,11 +159,11 @@ class Reader:
     ) -> tuple[list[CaseStats], str | None]:
         """A page of tests with their history, by file and title, and the cursor of the next. Raises BadCursor."""
         after = None if cursor is None else Place.of_cursor(cursor)
-        async with self._search if wanted.text or wanted.flaky is not None else contextlib.nullcontext():
+        async with self._search if wanted.text else contextlib.nullcontext():
             found = await self._rows(*page_sql(org, wanted, limit + 1, after))
         page = found[:limit]
         parts = [await self._rows(sql) for sql in figures_sql([row[0] for row in page])]
-        test, _, _, title, file, _ = page[-1] if page else (0, "", "", "", "", 0)
+        test, _, _, title, file, *_ = page[-1] if page else (0, "", "", "", "")
         more = Place(file, title, test).cursor() if len(found) > limit else None
         return stats_of(page, *parts), more
 

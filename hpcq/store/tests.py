@@ -50,13 +50,28 @@ _OVER_AGE = """
 
 # Where the commit is not known, the attempts of one job ran on the same.
 _COMMIT = "iif(commit_sha = '', 'job ' || job, commit_sha)"
-_BOTH_WAYS = f"GROUP BY test, {_COMMIT} HAVING sum(passes) > 0 AND sum(failures) > 0"
-_IS_FLAKY = f"test IN (SELECT test FROM test_runs {_BOTH_WAYS})"  # noqa: S608
-_RANKED = """
+_BOTH_WAYS = "sum(passes) > 0 AND sum(failures) > 0"
+_SAME = "test_runs.test = tests.test AND commit_sha = ?3 AND (?3 <> '' OR job = ?2)"
+_NOW_FLAKY = f"""
+    UPDATE tests SET flaky = 1 WHERE flaky = 0 AND test IN (SELECT value FROM json_each(?1))
+    AND EXISTS (SELECT 1 FROM test_runs INDEXED BY test_failures WHERE {_SAME} AND failures > 0)
+    AND EXISTS (SELECT 1 FROM test_runs WHERE {_SAME} AND passes > 0)
+"""  # noqa: S608
+_STILL_FLAKY = f"""
+    UPDATE tests SET flaky = 0 WHERE flaky = 1 AND test > ?1 AND test <= ?2 AND test NOT IN (
+        SELECT test FROM test_runs WHERE test > ?1 AND test <= ?2 GROUP BY test, {_COMMIT} HAVING {_BOTH_WAYS}
+    )
+"""  # noqa: S608
+_NEWEST = """
+    SELECT * FROM (
+        SELECT *, row_number() OVER (PARTITION BY test ORDER BY job DESC) AS age FROM test_runs WHERE test IN ({tests})
+    ) WHERE age <= {kept}
+"""
+_RANKED = f"""
     SELECT test, status, duration_s, count(*) OVER (PARTITION BY test, status = 'skipped') AS total,
     row_number() OVER (PARTITION BY test, status = 'skipped' ORDER BY duration_s) AS place
-    FROM test_runs WHERE test IN ({tests})
-"""
+    FROM ({_NEWEST.replace("{kept}", str(RUNS_KEPT))})
+"""  # noqa: S608
 _P50 = "min(duration_s) FILTER (WHERE status <> 'skipped' AND place * 2 >= total)"
 
 
@@ -68,6 +83,7 @@ class CaseStats(NamedTuple):
     title: str
     file: str
     line: int
+    unsteady: bool  # it failed and passed on the same commit
     passed: int
     failed: int
     flaky: int
@@ -77,7 +93,6 @@ class CaseStats(NamedTuple):
     last_status: str
     last_commit: str | None
     last_job: str | None  # None: it was pruned
-    unsteady: bool  # it failed and passed on the same commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +153,7 @@ def write_history(db: sqlite3.Connection, rows: Iterable[VerdictsRow]) -> None:
                 for test in row.tests
             ],
         )  # fmt: skip
+        db.execute(_NOW_FLAKY, (orjson.dumps(list(known.values())).decode(), row.job, row.commit or ""))
 
 
 def prune_history(
@@ -160,6 +176,8 @@ def prune_history(
         AND NOT EXISTS (SELECT 1 FROM test_runs r WHERE r.test = tests.test)""",
         (after, to),
     )
+    if gone:
+        db.execute(_STILL_FLAKY, (after, to))
     return gone, to
 
 
@@ -167,7 +185,7 @@ def prune_history(
 
 
 def page_sql(org: str | None, wanted: CaseFilter, limit: int, after: Place | None) -> tuple[str, list[Any]]:
-    """Finds (test, org_id, id, title, file, line) of a page of tests, by file and title. `org` None: all orgs."""
+    """Finds (test, org_id, id, title, file, line, flaky) of a page, by file and title. `org` None: all orgs."""
     where, values = ["TRUE"], list[Any]()
     for limit_to in (org, wanted.org_id):
         if limit_to is not None:
@@ -181,17 +199,18 @@ def page_sql(org: str | None, wanted: CaseFilter, limit: int, after: Place | Non
         where.append("instr(lower(title), lower(?)) > 0")
         values.append(wanted.text)
     if wanted.flaky is not None:
-        where.append(_IS_FLAKY if wanted.flaky else f"NOT {_IS_FLAKY}")
+        where.append("flaky = ?")
+        values.append(wanted.flaky)
     if after is not None:
         where.append("(file, title, test) > (?, ?, ?)")
         values += after
-    columns = "test, org_id, id, title, file, line"
+    columns = "test, org_id, id, title, file, line, flaky"
     sql = f"SELECT {columns} FROM tests WHERE {' AND '.join(where)} ORDER BY file, title, test LIMIT ?"  # noqa: S608
     return sql, [*values, limit]
 
 
-def figures_sql(tests: Sequence[int]) -> tuple[str, str, str]:
-    """Of these tests: counts and p50; the last run; which failed and passed on one commit."""
+def figures_sql(tests: Sequence[int]) -> tuple[str, str]:
+    """Of these tests: counts and p50 of the newest runs; the last run."""
     inlined = ", ".join(str(int(test)) for test in tests)
     counts = ", ".join(f"count(*) FILTER (WHERE status = '{s}')" for s in ("passed", "failed", "flaky", "skipped"))
     return (
@@ -200,17 +219,15 @@ def figures_sql(tests: Sequence[int]) -> tuple[str, str, str]:
         f"""SELECT r.test, r.at, r.status, nullif(r.commit_sha, ''), j.id FROM (
             SELECT test, max(at) AS at, status, commit_sha, job FROM test_runs WHERE test IN ({inlined}) GROUP BY test
         ) r LEFT JOIN jobs j ON j.job = r.job""",  # noqa: S608
-        f"SELECT DISTINCT test FROM test_runs WHERE test IN ({inlined}) {_BOTH_WAYS}",  # noqa: S608
     )
 
 
-def stats_of(page: Sequence[Any], counts: Sequence[Any], last: Sequence[Any], both: Sequence[Any]) -> list[CaseStats]:
+def stats_of(page: Sequence[Any], counts: Sequence[Any], last: Sequence[Any]) -> list[CaseStats]:
     """The tests of a page, from the rows of its statements. One that was pruned in between is left out."""
     count_of, last_of = ({row[0]: row[1:] for row in rows} for rows in (counts, last))
-    unsteady = {row[0] for row in both}
     return [
-        CaseStats._make((*rest, *count_of[test], *last_of[test], test in unsteady))
-        for test, *rest in page
+        CaseStats._make((*rest, bool(flaky), *count_of[test], *last_of[test]))
+        for test, *rest, flaky in page
         if test in count_of and test in last_of
     ]
 

@@ -2,12 +2,14 @@
 //
 // AppWright dials 127.0.0.1:4723, whichever Appium listens there: each attempt has one of its own. And it asks for
 // `fullReset`, which uninstalls the app after every test: without it Appium clears the app's data instead, which is as
-// fresh, and the build that hpcq has installed stays.
+// fresh, and the build that hpcq has installed stays. And Appium would look for devices at port 5037, wherever the adb
+// server of the queue is.
 "use strict";
 const net = require("node:net");
 
 const OURS = Number(process.env.HPCQ_APPIUM_PORT);
 const THEIRS = 4723;
+const ADB = Number(process.env.ANDROID_ADB_SERVER_PORT);
 const LOCAL = /^(127\.0\.0\.1|localhost|::1)?$/;
 
 function redirected(options) {
@@ -27,8 +29,9 @@ if (OURS) {
   const stringify = JSON.stringify;
   JSON.stringify = function (value, ...rest) {
     const wanted = value && value.capabilities && value.capabilities.alwaysMatch;
-    if (wanted && wanted["appium:fullReset"]) {
-      const kept = { ...wanted, "appium:fullReset": false };
+    if (wanted && Object.keys(wanted).some((name) => name.startsWith("appium:"))) {
+      const kept = { ...(ADB ? { "appium:adbPort": ADB } : {}), ...wanted };
+      if (kept["appium:fullReset"]) kept["appium:fullReset"] = false;
       value = { ...value, capabilities: { ...value.capabilities, alwaysMatch: kept } };
     }
     return stringify.call(this, value, ...rest);

@@ -13,7 +13,7 @@ from hpcq_runners.adb.settings import AdbSettings
 from hpcq_runners.appwright.params import Blob
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+REMEMBERED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,10 @@ class Builds:
                 self._read[key] = await asyncio.to_thread(_examine, path)
         except OSError as error:
             raise Rejected(f"the build {path} cannot be read: {error.strerror or error}") from None
-        return self._read[key]
+        build = self._read[key]
+        while len(self._read) > REMEMBERED:
+            del self._read[next(iter(self._read))]
+        return build
 
 
 def _path(request: Request, settings: AdbSettings) -> Path | None:
@@ -63,8 +66,10 @@ def _path(request: Request, settings: AdbSettings) -> Path | None:
     if params.app_version_id is not None:
         try:
             return request.blob(params.app_version_id)
-        except FileNotFoundError:
-            return None  # only a label
+        except FileNotFoundError as missing:
+            if missing.filename is None:
+                return None  # only a label; else it was uploaded, and its file is gone
+            raise Rejected(f"the build {params.app_version_id} is gone from the server; upload it again") from None
     return None
 
 
@@ -76,8 +81,6 @@ def _uploaded(request: Request, name: str) -> Path:
 
 
 def _local(name: str, cwd: object, settings: AdbSettings) -> Path | None:
-    if ADDRESS.match(name):
-        raise Rejected(f"app {name}: a device installs files; download it, then upload it with PUT /v1/blobs/…")
     if name.startswith("/"):
         return Path(name)
     folder = settings.usual_folder() if cwd is None else settings.projects.get(cwd) if isinstance(cwd, str) else None

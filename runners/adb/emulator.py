@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from hpcq.plugin import Context, Infra, Process
 from hpcq_runners.adb.client import Adb, AdbFailed
 from hpcq_runners.adb.device import Device
+from hpcq_runners.adb.ports import is_free
 from hpcq_runners.adb.settings import AdbSettings
 
 POLL_S = 0.5
@@ -66,7 +66,11 @@ class Emulators:
         argv += ["-wipe-data"] if wipe else []
         argv += ["-read-only"] if device.clone else []
         argv += self._settings.emulator_args
-        device.emulator = await self._context.spawn(argv, output=self.log(device))
+        try:
+            device.emulator = await self._context.spawn(argv, output=self.log(device))
+        except BaseException:
+            self._leave_port(device)
+            raise
         try:
             await self._until_up(device, device.emulator)
         except BaseException as error:
@@ -97,7 +101,7 @@ class Emulators:
         """An even port that nobody listens on, and the next; real emulators want such. Raises Infra."""
         first, last = self._settings.emulator_ports
         for port in range(first + first % 2, last + 1, 2):
-            free = port not in self._ports.values() and _is_free(port) and _is_free(port + 1)
+            free = port not in self._ports.values() and is_free(port) and is_free(port + 1)
             if free and self._taken(f"emulator-{port}"):
                 return port
         raise Infra(f"no free port for an emulator from {first} to {last}: see emulator_ports in the queue's config")
@@ -117,10 +121,13 @@ class Emulators:
         finally:
             ended.cancel()
             await asyncio.shield(process.terminate(TERM_S))
-            if (port := self._ports.pop(device, None)) is not None:
-                self._left(f"emulator-{port}")
+            self._leave_port(device)
             if not device.clone and device.avd:
                 remove_locks(device.avd)
+
+    def _leave_port(self, device: Device) -> None:
+        if (port := self._ports.pop(device, None)) is not None:
+            self._left(f"emulator-{port}")
 
     async def names(self) -> list[str]:
         """The AVDs that there are. Raises Infra."""
@@ -174,16 +181,6 @@ async def settle(adb: Adb, device: Device, *, animations: bool) -> None:
         lines = "; ".join(f"settings put global {name} 0" for name in ANIMATIONS)
         await adb.shell(device.serial, lines)
     await adb.shell(device.serial, UNLOCK)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def avd_home() -> Path:

@@ -50,20 +50,24 @@ class Evidence:
         """What the screen shows; no file rather than one that is no picture."""
         path = self._folder / "screenshot.png"
         good = False
-        with contextlib.suppress(Infra):
-            good = await self._adb.save(self._serial, "screencap -p", path, limit_s, self._request.spawn)
-        if not good or not _is_png(path):
-            path.unlink(missing_ok=True)
+        try:
+            with contextlib.suppress(Infra):
+                good = await self._adb.save(self._serial, "screencap -p", path, limit_s, self._request.spawn)
+        finally:
+            if not good or not _is_png(path):
+                path.unlink(missing_ok=True)
 
     async def _bugreport(self) -> None:
         path = self._folder / "bugreport.zip"
         good = False
-        with contextlib.suppress(Infra):
-            limit_s = self._settings.bugreport_timeout_s
-            answer = await self._adb.run("bugreport", str(path), serial=self._serial, limit_s=limit_s)
-            good = answer.good
-        if not good:
-            path.unlink(missing_ok=True)
+        try:
+            with contextlib.suppress(Infra):
+                limit_s = self._settings.bugreport_timeout_s
+                answer = await self._adb.run("bugreport", str(path), serial=self._serial, limit_s=limit_s)
+                good = answer.good
+        finally:
+            if not good:
+                path.unlink(missing_ok=True)
 
 
 def _is_png(path: Path) -> bool:

@@ -12,6 +12,7 @@ from hpcq_runners.adb.client import Adb, AdbFailed
 from hpcq_runners.adb.device import UNKNOWN_SERIAL, Device, State, facts_of
 from hpcq_runners.adb.emulator import Emulators, avd_facts, booted, settle
 from hpcq_runners.adb.install import Installer
+from hpcq_runners.adb.kept import keep
 from hpcq_runners.adb.server import AdbServer
 from hpcq_runners.adb.settings import AdbSettings
 from hpcq_runners.adb.tools import Tools
@@ -23,6 +24,7 @@ CONNECT_PAUSE_S = 1.0
 KEEP_EVERY_S = 10.0  # addresses that are absent are connected to, batteries looked at
 BATTERY_EVERY = 30  # of these turns
 FIRST_LOOK_S = 8.0  # for the devices that are there when the queue opens
+OPEN_S = 20.0  # for all of the opening, for which there are 30 s; what is not known by then is learnt later
 WHY = {
     "unauthorized": "unlock it and allow USB debugging for this computer's key",
     "no permissions": "the server's user may not open it: add it to the group plugdev, or add udev rules",
@@ -63,17 +65,22 @@ class Fleet:
         for serial in self.settings.serials:
             claims.take_away(self.context.queue, self.settings.port, serial)
             await self._add(Device(serial, serial=serial))
+        asked = self.background(self._ask(), "ask for devices")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_S):
+                await asyncio.wait({asked})
+                async with asyncio.timeout(FIRST_LOOK_S):
+                    while self.work:
+                        await asyncio.wait(self.work)
+        self.background(self._keep(), "keep devices")
+        self.publish()
+
+    async def _ask(self) -> None:
         await self.server.open()
         if self.settings.avds:
             await self._check_avds()
-        for device in self.devices.values():
+        for device in list(self.devices.values()):
             self.background(self.connect(device), f"connect {device.name}")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_LOOK_S):
-                while self.work:
-                    await asyncio.wait(self.work)
-        self.background(self._keep(), "keep devices")
-        self.publish()
 
     async def close(self, kill_s: float) -> None:
         """Switch off what is ours, and let the rest be."""
@@ -84,11 +91,12 @@ class Fleet:
         claims.leave_all(self.context.queue)
         await self.server.close()
 
-    def background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def background(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Let it go on; what goes wrong is logged."""
         task = asyncio.create_task(work, name=name)
         self.work.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.work.discard(task)
@@ -121,7 +129,7 @@ class Fleet:
             self.context.log.warning("queue %s: %s", self.context.queue, error)
             return
         for device in self.devices.values():
-            if device.avd and device.avd not in known:
+            if device.avd and device.avd not in known and device.state == "off":
                 names = ", ".join(known) or "none"
                 self.say(device, "absent", f"there is no such AVD; there are: {names}; see `avdmanager create avd`")
 
@@ -206,7 +214,7 @@ class Fleet:
         facts = {**said, **avd_facts(device.avd), "kind": "emulator"} if device.avd else said
         if facts != device.facts:
             device.facts = facts
-            await self.context.state.put(f"facts {device.name}", facts)
+            await keep(self.context, f"facts {device.name}", facts)
         await settle(self.adb, device, animations=self.settings.animations)
         if device.kind == "phone":
             await self._look_at_battery(device)
@@ -262,7 +270,7 @@ class Fleet:
             self._quarantined.pop(device.name, None)
         else:
             self._quarantined[device.name] = why
-        await self.context.state.put("quarantined", self._quarantined)
+        await keep(self.context, "quarantined", self._quarantined)
 
     # Attached over the network, and batteries.
 

@@ -12,6 +12,7 @@ from hpcq.plugin import Context, Infra, Rejected
 from hpcq_runners.adb.builds import Build
 from hpcq_runners.adb.client import Adb, Answer
 from hpcq_runners.adb.device import Device, Installed
+from hpcq_runners.adb.kept import keep
 from hpcq_runners.adb.settings import AdbSettings
 
 CODE = re.compile(r"(INSTALL_[A-Z_]+)(?::\s*([^\]\n]*))?")
@@ -69,7 +70,7 @@ class Installer:
         if build.package:
             device.packages[build.package] = device.installed
             kept = list(device.packages.values())[-REMEMBERED:]
-            await self._context.state.put(f"installed {device.name}", [one.as_json() for one in kept])
+            await keep(self._context, f"installed {device.name}", [one.as_json() for one in kept])
         return True
 
     async def clear(self, device: Device, package: str) -> None:
@@ -110,6 +111,8 @@ class Installer:
         if code is not None and code.startswith(BAD_BUILD):
             why = f"{build.path.name} cannot be installed on {device.name}: {_sentence(answer)}"
             device.unfit[build.sha256] = why
+            while len(device.unfit) > REMEMBERED:
+                del device.unfit[next(iter(device.unfit))]
             raise Rejected(why)
         raise Infra(f"installing {build.path.name} on {device.name} failed: {_sentence(answer)}")
 

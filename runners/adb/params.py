@@ -1,14 +1,16 @@
 """What a job on a device may ask for: AppWright tests, or a command with ANDROID_SERIAL set. Both may name a build."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, PlainValidator, Tag, TypeAdapter
+from pydantic import Discriminator, Field, PlainValidator, Tag, TypeAdapter, field_validator
 from pydantic_core import PydanticCustomError
 
 from hpcq_runners.appwright.params import AppwrightParams, Blob
 from hpcq_runners.command_params import Argument, CommandParams
 from hpcq_runners.forms import COMMAND, TESTS, form_of
 
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 CLEAR = "Clear the app's data first (`pm clear`)."
 _BLOB: TypeAdapter[Blob] = TypeAdapter(Blob)
 _TEXT: TypeAdapter[str] = TypeAdapter(Argument)
@@ -25,6 +27,14 @@ def _app(value: Any) -> str | Blob | None:
     return _TEXT.validate_python(value)
 
 
+def _no_address(app: str | Blob | None) -> str | Blob | None:
+    """A farm takes addresses; here the file itself is needed."""
+    if isinstance(app, str) and ADDRESS.match(app):
+        why = "must not be an address: a device installs files; download it, then upload it with PUT /v1/blobs/…"
+        raise PydanticCustomError("app", why)
+    return app
+
+
 class DeviceCommand(CommandParams):
     """A command that uses the device of its slot: Maestro, Espresso by Gradle, a script."""
 
@@ -36,11 +46,15 @@ class DeviceCommand(CommandParams):
     )
     clear_data: bool = Field(False, description=CLEAR)
 
+    _files_only = field_validator("app")(_no_address)
+
 
 class DeviceTests(AppwrightParams):
     """AppWright tests on the device of their slot."""
 
     clear_data: bool = Field(False, description=CLEAR)
+
+    _files_only = field_validator("app")(_no_address)
 
 
 AdbParams = Annotated[

@@ -24,6 +24,7 @@ class Recovery:
         self._settings = fleet.settings
         self._boots: dict[Device, asyncio.Task[None]] = {}
         self._cooling: dict[Device, asyncio.TimerHandle] = {}
+        self._recoveries: dict[Device, asyncio.Task[None]] = {}
         fleet.on_trouble = self.trouble
 
     # For jobs.
@@ -53,9 +54,9 @@ class Recovery:
             fleet.say(device, "booting")
             try:
                 await self._up(device, wipe=False)
-            except Infra as error:
+            except Exception as error:
                 self.trouble(device, str(error), stalled=True, lost_job=True)
-                raise
+                raise Infra(str(error) or f"booting {device.name} failed: {error!r}") from error
             except asyncio.CancelledError:
                 fleet.say(device, "off")
                 raise
@@ -117,8 +118,14 @@ class Recovery:
             return
         device.strikes += lost_job and not self._fleet.server.down
         self._keep_warm(device)
+        recovery = self._fleet.background(self._recover(device, why, stalled=stalled), f"recover {device.name}")
+        self._recoveries[device] = recovery
+        recovery.add_done_callback(lambda _: self._recovered(device, recovery))
         self._fleet.say(device, "recovering", why)
-        self._fleet.background(self._recover(device, why, stalled=stalled), f"recover {device.name}")
+
+    def _recovered(self, device: Device, recovery: "asyncio.Task[None]") -> None:
+        if self._recoveries.get(device) is recovery:
+            del self._recoveries[device]
 
     async def _recover(self, device: Device, why: str, *, stalled: bool) -> None:
         fleet = self._fleet
@@ -128,14 +135,23 @@ class Recovery:
                 await self.quarantine(device, f"{device.strikes} jobs in a row lost it; the last time: {why}")
                 return
             for step in self._ladder(device, stalled=stalled):
-                with contextlib.suppress(Infra):
-                    if await step(device):
-                        self._well(device)
-                        return
+                if await self._helps(step, device):
+                    self._well(device)
+                    return
                 if device.avd is None and device.address is None and fleet.server.states.get(device.name) is None:
                     fleet.say(device, "absent", f"{why}; then it was unplugged")
                     return
             await self.quarantine(device, why)
+
+    async def _helps(self, step: Step, device: Device) -> bool:
+        """A step that fails, however it does, was no help: the device must not stay in recovery for ever."""
+        try:
+            return await step(device)
+        except Infra:
+            return False
+        except Exception as error:
+            self._fleet.context.log.error("queue %s: %s: %r", self._fleet.context.queue, device.name, error)
+            return False
 
     def _well(self, device: Device) -> None:
         """Back; an attached device is looked at first, as one that has just come."""
@@ -155,9 +171,9 @@ class Recovery:
     async def quarantine(self, device: Device, why: str) -> None:
         """Somebody has to look at it."""
         fleet = self._fleet
-        await fleet.emulators.end(device, KILL_S)
         await fleet.keep_quarantine(device, why)
         fleet.say(device, "quarantined", f"{why}; see to it, then: hpcq devices ready {device.name}")
+        await fleet.emulators.end(device, KILL_S)
 
     async def readmit(self, device: Device) -> None:
         """It is said to be fit again: it has to show it."""
@@ -165,7 +181,7 @@ class Recovery:
         device.strikes = 0
         device.unfit.clear()
         await fleet.keep_quarantine(device, None)
-        if device.state == "recovering":
+        if device in self._recoveries:
             return
         if device.avd is not None:
             if not device.usable:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpcq.plugin import Failure, Infra, Outcome, Rejected, Request
 from hpcq_runners import command
+from hpcq_runners.adb import ports
 from hpcq_runners.adb.builds import Build, Builds
 from hpcq_runners.adb.device import Device
 from hpcq_runners.adb.evidence import Evidence
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 SHIMS = HERE / "shims"
 PRELOAD = HERE / "appium_port.cjs"
 LOST_GRACE_S = 2.0  # for the work on a device that is gone
+SPARE_S = 3.0  # before the deadline, the look at what a failure has left ends: the verdict must not come too late
 Work = command.Command | appwright.TestRun
 
 
@@ -37,6 +39,7 @@ class Run:
         self._work: Work | None = None
         self._evidence: Evidence | None = None
         self._looking: asyncio.Task[None] | None = None  # at what a failure has left
+        self._port: int | None = None  # of its Appium
         self._wavered = False  # adb lost the device meanwhile, if only for a moment
         self._stopped: float | None = None  # the grace of the first stop
         self._setup: asyncio.Task[Work | Failure] = asyncio.create_task(self._set_up(), name=f"set up {request.key}")
@@ -63,6 +66,7 @@ class Run:
         finally:
             if self._evidence is not None:
                 await self._evidence.end()
+            ports.leave(self._port)
             device.jobs -= 1
             self._recovery.released(device)
         return outcome
@@ -127,10 +131,11 @@ class Run:
         device = self._device
         provider = "emulator" if device.kind == "emulator" else "local-device"
         package = device.installed.package if build and device.installed else ""
+        self._port = ports.claim()
         return appwright.Target(
             device={"provider": provider, "udid": device.serial},
             build=str(self._linked(build)) if build else None,
-            env={**self._env(), "HPCQ_APPIUM_PORT": str(_free_port()), "HPCQ_APP_PACKAGE": package},
+            env={**self._env(), "HPCQ_APPIUM_PORT": str(self._port), "HPCQ_APP_PACKAGE": package},
             preload=(PRELOAD,),
             path=(SHIMS,),
             workers=1,
@@ -181,7 +186,10 @@ class Run:
         assert self._evidence is not None
         look = self._evidence.after_failure(infra=outcome.error.type == "infra")
         self._looking = asyncio.create_task(look, name=f"evidence of {self._request.key}")
-        await asyncio.wait({self._looking})
+        deadline = self._request.deadline
+        await asyncio.wait({self._looking}, timeout=None if deadline is None else deadline - SPARE_S - time.time())
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
         return outcome
 
     async def _doubt(self, why: str) -> None:
@@ -207,9 +215,3 @@ def _package(device: Device, build: Build | None) -> str:
     if not package:
         raise Rejected("clear_data: the job names no build whose package is known; give app or app_version_id")
     return package
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

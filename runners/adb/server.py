@@ -38,17 +38,21 @@ class AdbServer:
 
     async def check(self) -> None:
         """Notice a server that is there, and says nothing more. (A connection to it would wait for ever.)"""
-        if self.down or self._following is None:
+        following = self._following
+        if self.down or following is None:
             return
         try:
             await self._adb.ask("host:version")
         except AdbFailed as error:
+            if self.down or following is not self._following:
+                return  # noticed meanwhile; it may just be starting another one, in which nobody must disturb it
             self._say(str(error), {})
-            self._following.cancel()
+            following.cancel()
             self._follow_anew()
 
     def _follow_anew(self) -> None:
-        self._following = asyncio.create_task(self._follow_always(), name=f"adb server {self._adb.port}")
+        work = self._follow_always(self._following)
+        self._following = asyncio.create_task(work, name=f"adb server {self._adb.port}")
 
     async def close(self) -> None:
         """Follow it no more; end it, if it is ours."""
@@ -63,7 +67,9 @@ class AdbServer:
             with contextlib.suppress(Infra):
                 await own.terminate(2.0)
 
-    async def _follow_always(self) -> None:
+    async def _follow_always(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait({before})
         backoff_s = FIRST_BACKOFF_S
         while True:
             try:

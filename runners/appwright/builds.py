@@ -26,9 +26,9 @@ def build_of(request: Request, folder: Path) -> str | None:
         return None
     try:
         upload = request.blob(name)
-    except FileNotFoundError:
-        if isinstance(params.app, Blob):
-            raise Rejected(f"app: the uploaded build {name} is not there any more; upload it again") from None
+    except FileNotFoundError as missing:
+        if isinstance(params.app, Blob) or missing.filename:  # the name of a file: it was uploaded, and is gone
+            raise Rejected(f"the uploaded build {name} is not there any more; upload it again") from None
         return None
     return str(_linked(upload, request.work_dir))
 

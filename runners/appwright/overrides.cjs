@@ -13,6 +13,7 @@ module.exports = function overrides(exported, job) {
   const near = createRequire(job.config);
   const config = anchored(base, folder);
   config.testDir = path.resolve(folder, base.testDir || ".");
+  if (job.ignored?.length) config.testIgnore = ignoring(base.testIgnore, job);
   // What Playwright would have concluded from a testDir that was not given.
   if (base.respectGitIgnore === undefined && !base.testDir) config.respectGitIgnore = true;
   for (const name of ["globalSetup", "globalTeardown"]) {
@@ -51,8 +52,14 @@ function ofProject(project, base, job, folder) {
   if (project.testDir && project.respectGitIgnore === undefined && base.respectGitIgnore === undefined) {
     found.respectGitIgnore = false;
   }
+  if (job.ignored?.length && project.testIgnore) found.testIgnore = ignoring(project.testIgnore, job);
   if (!job.project || project.name === job.project) found.use = used(project.use, job);
   return found;
+}
+
+function ignoring(own, job) {
+  const exactly = (file) => new RegExp(`^${file.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`);
+  return [].concat(own ?? [], job.ignored.map(exactly));
 }
 
 function used(use, job) {

@@ -40,11 +40,16 @@ def _literal(char: str) -> str:
     return char if char.isalnum() or char in "_-" or not char.isascii() else "\\" + char
 
 
-async def find(params: AppwrightParams, context: Context, blob: Callable[[str], Path]) -> Project:
-    """The job's project; an upload is unpacked first. Raises Rejected with a sentence."""
+async def find(
+    params: AppwrightParams, context: Context, blob: Callable[[str], Path], place: uploads.Place | None = None
+) -> Project:
+    """The job's project; an upload is unpacked first: into `place`, or, for who only looks into it, into a folder that
+    all such jobs share. Raises Rejected with a sentence, and Infra."""
     settings: AppwrightSettings = context.settings
-    if isinstance(params.cwd, Blob):
-        folder = await uploads.unpacked(params.cwd.blob, context.data_dir, settings, blob)
+    if isinstance(params.cwd, Blob) and place is not None:
+        folder = await uploads.unpack(params.cwd.blob, place, settings, blob)
+    elif isinstance(params.cwd, Blob):
+        folder = await uploads.shared(params.cwd.blob, context, blob)
     else:
         folder = _named(params.cwd, settings)
     return await asyncio.to_thread(_look, folder, params.test_path)

@@ -14,9 +14,10 @@ from hpcq.plugin import JSON, Context, Exit, Failure, Infra, Outcome, Process, R
 from hpcq_runners.appwright import junit, project, report, verdict, wrapper
 from hpcq_runners.appwright.builds import build_of
 from hpcq_runners.appwright.commit import commit_of
-from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.params import AppwrightParams, Blob
 from hpcq_runners.appwright.remaining import read_begun, remaining, write_last_run
 from hpcq_runners.appwright.tools import find_node
+from hpcq_runners.appwright.uploads import SHARED, Place
 from hpcq_runners.command import environment
 from hpcq_runners.reports import Progress
 
@@ -144,10 +145,11 @@ class TestRun:
 
 
 async def start(request: Request, context: Context, target: Target = PLAIN) -> TestRun:
-    """Begin the tests that `request.params` (AppwrightParams) name. `context.settings` is an AppwrightSettings, and
-    uploaded projects are kept in `context.data_dir`. Raises Rejected and Infra with a sentence."""
+    """Begin the tests that `request.params` (AppwrightParams) name. `context.settings` is an AppwrightSettings. An
+    uploaded project is unpacked first, which may take its time. Raises Rejected and Infra with a sentence."""
     params: AppwrightParams = request.params
-    found = await project.find(params, context, request.blob)
+    place = Place(request.work_dir / f"upload-{request.attempt}", request.spawn)
+    found = await project.find(params, context, request.blob, place)
     prepared = await asyncio.to_thread(_prepare, request, context, target, found)
     try:
         process = await request.spawn(prepared.argv, env=prepared.env, cwd=found.folder)
@@ -156,14 +158,15 @@ async def start(request: Request, context: Context, target: Target = PLAIN) -> T
     return TestRun(request, prepared, process)
 
 
-def cache_env(data_dir: Path) -> dict[str, str]:
-    """Where Playwright keeps what it has compiled; else that would be left in the machine's temporary folder."""
-    return {"PWTEST_CACHE_DIR": str(data_dir / COMPILED)}
+def cache_env(params: AppwrightParams, data_dir: Path, own: Path) -> dict[str, str]:
+    """Where Playwright keeps what it has compiled; else that would be left in the machine's temporary folder. It goes
+    by the files' places: that of an upload is of use to nobody else, and goes into a folder of its `own`."""
+    return {"PWTEST_CACHE_DIR": str((own if isinstance(params.cwd, Blob) else data_dir) / COMPILED)}
 
 
 def clear(data_dir: Path) -> None:
     """Remove what an earlier life of the queue has left; for a runner's `open`."""
-    for path in (data_dir / COMPILED, *data_dir.glob("listing-*"), *data_dir.glob("projects/unpacking-*")):
+    for path in (data_dir / COMPILED, data_dir / SHARED, *data_dir.glob("listing-*")):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -196,15 +199,20 @@ def _prepare(request: Request, context: Context, target: Target, found: project.
     config = wrapper.write(request.work_dir, found, params.project, outputs, use)
     argv = [str(node), str(found.cli), "test", found.file_filter, "--config", str(config)]
     argv += _options(params, target, again=bool(left))
-    env = {**_environment(request, params, target, node), **cache_env(context.data_dir)}
+    env = {**_environment(request, params, target, node), **cache_env(params, context.data_dir, request.work_dir)}
     return Prepared(found, argv, env, outputs, len(left or ()), params.commit or commit_of(found.folder))
 
 
-def _options(params: AppwrightParams, target: Target, *, again: bool) -> list[str]:
+def chosen(params: AppwrightParams, *, again: bool) -> list[str]:
+    """The job's own options. `again`: which tests are to be run is known already, and no share of them is meant."""
     words = ["--project", params.project] if params.project else []  # two words: AppWright looks for them
     if params.grep:
         words.append(f"--grep={params.grep}")
-    words += _without_shard(params.args) if again else params.args
+    return words + (_without_shard(params.args) if again else params.args)
+
+
+def _options(params: AppwrightParams, target: Target, *, again: bool) -> list[str]:
+    words = chosen(params, again=again)
     if target.workers is not None:
         words.append(f"--workers={target.workers}")
     return [*words, "--last-failed"] if again else words
@@ -220,14 +228,18 @@ def _without_shard(args: Sequence[str]) -> list[str]:
 
 
 def _environment(request: Request, params: AppwrightParams, target: Target, node: Path) -> dict[str, str]:
-    env = {**environment(request.env, params.env), **target.env}
-    env = {name: value for name, value in env.items() if not name.startswith(OVERRIDES)}
+    env = without_overrides({**environment(request.env, params.env), **target.env})
     env["PLAYWRIGHT_HTML_OPEN"] = "never"  # else a report is served for ever
     env["PATH"] = os.pathsep.join([*map(str, target.path), *filter(None, [env.get("PATH")]), str(node.parent)])
     if target.preload:
         words = [env.get("NODE_OPTIONS", ""), *(f'--require "{_quoted(path)}"' for path in target.preload)]
         env["NODE_OPTIONS"] = " ".join(filter(None, words))
     return env
+
+
+def without_overrides(env: Mapping[str, str]) -> dict[str, str]:
+    """Of the variables those that leave our reports where they belong."""
+    return {name: value for name, value in env.items() if not name.startswith(OVERRIDES)}
 
 
 def _quoted(path: Path) -> str:

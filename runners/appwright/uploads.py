@@ -1,91 +1,117 @@
-"""Uploaded projects: a tar, unpacked once for each content, and kept while it is used."""
+"""Uploaded projects: a tar, unpacked by a child of its own, for each attempt anew. What a test writes into its project
+no other job sees."""
 
 import asyncio
 import contextlib
 import os
 import shutil
-import tarfile
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-from hpcq.plugin import Infra, Rejected
+from hpcq.plugin import Context, Exit, Infra, Rejected, Spawn
 from hpcq_runners.appwright.settings import AppwrightSettings
+from hpcq_runners.appwright.unpack_main import CPU_S, REFUSED
 
-KEPT_S = 7 * 86400.0  # an unpacked project that nobody has used for longer goes; the blob may still be there
-MODULES = "node_modules"
+CHILD = Path(__file__).with_name("unpack_main.py")
+KEPT_S = 7 * 86400.0  # a shared one that nobody has looked into for longer goes; the blob may still be there
+SHARED, MODULES, WHOLE, FRESH = "projects", "node_modules", "project", "unpacking-"
+SAID_BYTES = 4096
 
-_unpacking: dict[Path, asyncio.Lock] = {}
-
-
-async def unpacked(sha256: str, data_dir: Path, settings: AppwrightSettings, blob: Callable[[str], Path]) -> Path:
-    """The folder of an uploaded project. Two jobs that need the same one wait for the first. Raises Rejected, Infra."""
-    projects = data_dir / "projects"
-    folder = projects / sha256
-    async with _unpacking.setdefault(folder, asyncio.Lock()):
-        try:
-            await asyncio.to_thread(_provide, sha256, folder, settings, blob)
-        except OSError as error:
-            what = f"{error.strerror}: {error.filename}"
-            raise Infra(f"uploaded project {sha256[:12]} cannot be unpacked: {what}") from None
-    return folder
+_locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
 
-def _provide(sha256: str, folder: Path, settings: AppwrightSettings, blob: Callable[[str], Path]) -> None:
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _link_modules(folder.parent / MODULES, settings.shared_modules)
-    if not folder.is_dir():
-        _prune(folder.parent)
-        try:
-            archive = blob(sha256)
-        except FileNotFoundError:
-            raise Rejected(f"uploaded project {sha256} is not there any more; upload it again") from None
-        _unpack(archive, folder, settings)
-    os.utime(folder)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a project is unpacked, and who starts the child that does it. The folder is made."""
+
+    folder: Path
+    spawn: Spawn
 
 
-def _unpack(archive: Path, folder: Path, settings: AppwrightSettings) -> None:
-    """Whole or not at all."""
-    fresh = Path(tempfile.mkdtemp(prefix="unpacking-", dir=folder.parent))
+async def unpack(sha256: str, place: Place, settings: AppwrightSettings, blob: Callable[[str], Path]) -> Path:
+    """The folder of the project, inside `place`. Raises Rejected, Infra."""
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(fresh, members=_bounded(tar, settings), filter="data")
-        inner = list(fresh.iterdir())
-        whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else fresh  # packed with or without its own folder
-        whole.rename(folder)
-    except (tarfile.TarError, EOFError, UnicodeError, ValueError) as error:
-        raise Rejected(f"the uploaded project is no tar that can be unpacked: {error}") from None
+        archive = await asyncio.to_thread(blob, sha256)
+    except FileNotFoundError:
+        raise Rejected(f"uploaded project {sha256} is not there any more; upload it again") from None
+    try:
+        await asyncio.to_thread(_make, place.folder, settings.shared_modules)
+        limits = [str(settings.upload_mb), str(settings.upload_files)]
+        words = [sys.executable, "-I", "-S", str(CHILD), str(archive), str(place.folder / WHOLE), *limits]
+        said = place.folder / "said"
+        process = await place.spawn(words, cwd=place.folder, output=said)
+        try:
+            exit_ = await process.wait()
+        finally:
+            await process.terminate(0.0)
+        return await asyncio.to_thread(_judged, exit_, said, sha256)
+    except OSError as error:
+        raise _trouble(sha256, f"{error.strerror}: {error.filename}") from None
+
+
+def _make(folder: Path, modules: Path | None) -> None:
+    """Modules of the config lie beside the project, where Node finds them on its way up."""
+    (folder / WHOLE).mkdir(mode=0o700, parents=True)
+    if modules is not None and modules.is_dir():
+        (folder / MODULES).symlink_to(modules)
+
+
+def _judged(exit_: Exit, said: Path, sha256: str) -> Path:
+    if exit_.code == 0:
+        return _inside(said.parent)
+    text = said.read_bytes()[-SAID_BYTES:].decode(errors="replace").strip()
+    if exit_.code == REFUSED:
+        raise Rejected(text)
+    if exit_.signal == signal.SIGXCPU:
+        raise Rejected(f"the uploaded project is no tar that can be unpacked: that takes more than {CPU_S} s")
+    raise _trouble(sha256, text or f"the child ended with {exit_.code or exit_.signal}")
+
+
+def _trouble(sha256: str, what: str) -> Infra:
+    return Infra(f"uploaded project {sha256[:12]} cannot be unpacked: {what}")
+
+
+def _inside(folder: Path) -> Path:
+    """The project, packed with or without its own folder."""
+    inner = list((folder / WHOLE).iterdir())
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() and not inner[0].is_symlink() else folder / WHOLE
+
+
+async def shared(sha256: str, context: Context, blob: Callable[[str], Path]) -> Path:
+    """The project for all who only look into it: one folder, whole or not there. Raises Rejected, Infra."""
+    folder = context.data_dir / SHARED / sha256
+    lock = _locks.setdefault(folder, asyncio.Lock())
+    async with lock:
+        try:
+            if not await asyncio.to_thread(folder.is_dir):
+                await _provide(sha256, folder, context, blob)
+            os.utime(folder)
+            return await asyncio.to_thread(_inside, folder)
+        except OSError as error:
+            raise _trouble(sha256, f"{error.strerror}: {error.filename}") from None
+
+
+async def _provide(sha256: str, folder: Path, context: Context, blob: Callable[[str], Path]) -> None:
+    await asyncio.to_thread(_prune, folder.parent)
+    fresh = Path(tempfile.mkdtemp(prefix=FRESH, dir=folder.parent))
+    try:
+        await unpack(sha256, Place(fresh, context.spawn), context.settings, blob)
+        await asyncio.to_thread(fresh.rename, folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _bounded(tar: tarfile.TarFile, settings: AppwrightSettings) -> Iterator[tarfile.TarInfo]:
-    """Its members, as long as they are within the limits: what a tar says of its own size is not trusted."""
-    files, left = 0, settings.upload_mb << 20
-    for member in tar:
-        files, left = files + 1, left - member.size
-        if files > settings.upload_files or left < 0:
-            raise Rejected(
-                f"the uploaded project holds more than {settings.upload_files} files or {settings.upload_mb} MiB: "
-                "leave node_modules out, or raise upload_files or upload_mb in the queue's config"
-            )
-        yield member
-
-
-def _link_modules(link: Path, modules: Path | None) -> None:
-    """Beside the unpacked projects, where Node finds it on its way up from each."""
-    if modules is None or not modules.is_dir() or (link.is_symlink() and link.readlink() == modules):
-        return
-    fresh = link.with_name(f"{MODULES}-{os.getpid()}-{time.monotonic_ns()}")
-    fresh.symlink_to(modules)
-    fresh.replace(link)
+        await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
 
 
 def _prune(projects: Path) -> None:
-    """Remove what nobody has used for long, and what a killed server left half unpacked."""
+    """Remove what nobody has used for long. It is renamed first: half a project must not pass for one."""
+    projects.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = time.time()
     for path in projects.iterdir():
         with contextlib.suppress(OSError):
-            if path.is_dir() and not path.is_symlink() and now - path.stat().st_mtime > KEPT_S:
-                shutil.rmtree(path, ignore_errors=True)
+            if now - path.stat().st_mtime > KEPT_S and path not in _locks:
+                shutil.rmtree(path.rename(path.with_name(f"{FRESH}{path.name[:64]}-{time.monotonic_ns()}")))

@@ -40,7 +40,7 @@ def failure(exit_: Exit, report: Report, params: AppwrightParams, *, retried: in
     """None: all is well. `retried`: so many tests were asked for, as the ones that were left; 0: all."""
     if exit_.signal is not None:
         return failure_of(exit_)
-    if report.interrupted or exit_.code == INTERRUPTED:
+    if exit_.code == INTERRUPTED:  # and not because one test's failure or the time for all ended the others
         return Failure("signal", _stopped(report), signal=int(signal.SIGINT))
     if report.failed:
         text = f"{len(report.failed)} of {len(report.tests)} tests failed"
@@ -67,7 +67,8 @@ def _stopped(report: Report) -> str:
 def _beside_tests(exit_: Exit, report: Report, params: AppwrightParams, *, retried: int) -> Failure:
     if not report.errors:
         flaky = sum(test.status == "flaky" for test in report.tests)
-        text = f"{flaky} flaky tests, and --fail-on-flaky-tests" if flaky else f"exit code {exit_.code}"
+        text = _stopped(report) if report.interrupted else f"exit code {exit_.code}"
+        text = f"{flaky} flaky tests, and --fail-on-flaky-tests" if flaky else text
         return Failure("exit", text, exit_code=exit_.code)
     causes = [error for error in report.errors if "No tests found" not in error]  # which a failed import also leads to
     if not causes:

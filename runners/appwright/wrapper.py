@@ -4,7 +4,7 @@ It lies in the attempt's folder. Neither the checkout nor another job of the sam
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,11 @@ def write(folder: Path, project: Project, name: str | None, outputs: Outputs, us
     })  # fmt: skip
 
 
-def write_listing(folder: Path, project: Project, report: Path) -> Path:
-    """Write the config of a run that only lists tests, as JSON, into `report`."""
-    return _written(folder, project, {"list": True, "json": str(report), "output": str(folder / "unused")})
+def write_listing(folder: Path, project: Project, report: Path, ignored: Sequence[str]) -> Path:
+    """Write the config of a run that only lists tests, as JSON, into `report`. The files that are `ignored` are not
+    read."""
+    output = str(folder / "unused")
+    return _written(folder, project, {"list": True, "json": str(report), "output": output, "ignored": list(ignored)})
 
 
 def _written(folder: Path, project: Project, job: dict[str, Any]) -> Path:

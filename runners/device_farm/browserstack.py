@@ -1,9 +1,9 @@
 """BrowserStack App Automate."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hpcq_runners.device_farm.api import UPLOAD_S, Api, FarmError
 from hpcq_runners.device_farm.browserstack_builds import BrowserStackBuilds
@@ -11,8 +11,9 @@ from hpcq_runners.device_farm.farm import Builds, Plan, Purpose, Session
 from hpcq_runners.device_farm.form import fields, file_form, opened
 from hpcq_runners.device_farm.settings import DeviceFarmSettings, FarmDevice
 
+T = TypeVar("T")
 API, HUB = "https://api-cloud.browserstack.com", "https://hub.browserstack.com"
-RUNNING = {"status": "running", "limit": "100"}
+PAGE, MOST_PAGES = 100, 50
 AT_ONCE = 8
 
 
@@ -44,7 +45,7 @@ class BrowserStack:
             return await self._api.call("POST", url, read, form=form, timeout_s=UPLOAD_S)
 
     async def sessions(self) -> list[Session]:
-        ids = await self._api.call("GET", f"{self._root}/builds.json", _build_ids, query=RUNNING)
+        ids = await self._all(f"{self._root}/builds.json", _build_ids)
         found: list[Session] = []
         for first in range(0, len(ids), AT_ONCE):
             parts = await asyncio.gather(*(self._sessions_of(build) for build in ids[first : first + AT_ONCE]))
@@ -54,11 +55,22 @@ class BrowserStack:
     async def _sessions_of(self, build: str) -> list[Session]:
         url = f"{self._root}/builds/{build}/sessions.json"
         try:
-            return await self._api.call("GET", url, _sessions, query=RUNNING)
+            return await self._all(url, _sessions)
         except FarmError as error:
             if error.kind == "gone":
                 return []
             raise
+
+    async def _all(self, url: str, read: Callable[[Any], Sequence[T]]) -> list[T]:
+        """All that are running, page by page."""
+        found: dict[T, None] = {}  # pages may overlap: a list that changes meanwhile
+        for page in range(MOST_PAGES):
+            query = {"status": "running", "limit": str(PAGE), "offset": str(page * PAGE)}
+            part = await self._api.call("GET", url, lambda answer: (len(answer), read(answer)), query=query)
+            found.update(dict.fromkeys(part[1]))
+            if part[0] < PAGE:
+                break
+        return list(found)
 
     async def close(self, session_id: str) -> None:
         await end_session(self._api, self._hub, session_id)

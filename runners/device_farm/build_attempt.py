@@ -2,98 +2,27 @@
 
 import asyncio
 import random
-import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpcq.plugin import Failure, Infra, Outcome, Rejected, Request, TestCase
-from hpcq.plugin.types import JSON, Log, State, TestStatus
+from hpcq.plugin.types import JSON, TestStatus
 from hpcq_runners.appwright.params import Blob
 from hpcq_runners.device_farm.api import FarmError
+from hpcq_runners.device_farm.build_notes import Notes
 from hpcq_runners.device_farm.credentials import NoCredentials
-from hpcq_runners.device_farm.farm import Builds, BuildState, Farm, Framework, Purpose
+from hpcq_runners.device_farm.farm import Builds, BuildState, Framework, Purpose
 from hpcq_runners.device_farm.params import FarmBuildParams
 from hpcq_runners.device_farm.test_attempt import STOPPED, Desk
 
 SLOWEST_S, SLOWER = 30.0, 1.5
-STATE = "builds"
-KEPT_S = 3 * 86_400.0  # a note of a build that nobody came back to
 STOP_S = 3.0  # beyond the grace, for the farm to take note
-MOST_SESSIONS = 20  # whose test cases are asked for
+AT_ONCE = 8  # sessions whose test cases are asked for
+ID_CHARS = 500
 OVER = frozenset({"passed", "failed", "error", "timedout", "timeout", "skipped", "done", "stopped", "cancelled"})
 VERDICTS: dict[str, TestStatus] = {"passed": "passed", "skipped": "skipped", "flaky": "flaky"}  # others: failed
-
-
-class Notes:
-    """Which builds may be at the farm: noted before they are submitted, by the attempt's key."""
-
-    def __init__(self, farm: Farm, state: State, log: Log) -> None:
-        self._farm = farm
-        self._state = state
-        self._log = log
-        self._known: dict[str, tuple[Framework, str | None, float]] = {}
-        self._stray: set[str] = set()  # keys whose build nobody wants any more
-
-    async def open(self) -> None:
-        """Those of earlier lives."""
-        kept = await self._state.get(STATE) or {}
-        self._known = {key: tuple(note) for key, note in kept.items() if time.time() - note[2] < KEPT_S}
-
-    async def note(self, key: str, framework: Framework, build: str | None) -> None:
-        self._known[key] = (framework, build, time.time())
-        await self._save()
-
-    async def drop(self, key: str) -> None:
-        """It is over."""
-        self._stray.discard(key)
-        if self._known.pop(key, None) is not None:
-            await self._save()
-
-    async def find(self, key: str, builds: Builds) -> str | None:
-        """The build of an attempt of an earlier life. Where the farm cannot be asked, it is looked for later, to be
-        stopped."""
-        if key not in self._known:
-            return None
-        framework, build, _ = self._known[key]
-        if build is not None:
-            return build
-        try:
-            build = await builds.find(framework, key)
-        except (FarmError, NoCredentials) as error:
-            self._log.warning("the build of %s cannot be looked for now: %s", key, error)
-            self._stray.add(key)
-            return None
-        if build is None:
-            await self.drop(key)
-        else:
-            await self.note(key, framework, build)
-        return build
-
-    def give_up(self, key: str) -> None:
-        """It may still run at the farm, and nobody wants it."""
-        if key in self._known:
-            self._stray.add(key)
-
-    async def stop_strays(self) -> None:
-        """Stop what nobody wants. What cannot be done now is done at the next call."""
-        builds = self._farm.builds
-        if builds is None:
-            return
-        for key in sorted(self._stray):
-            if key not in self._known:  # somebody else has just stopped it
-                continue
-            framework, build, _ = self._known[key]
-            try:
-                build = build or await builds.find(framework, key)
-                if build:
-                    await builds.stop(framework, build)
-            except (FarmError, NoCredentials) as error:
-                self._log.warning("the build of %s cannot be stopped now: %s", key, error)
-                continue
-            await self.drop(key)
-
-    async def _save(self) -> None:
-        await self._state.put(STATE, {key: list(note) for key, note in self._known.items()})
 
 
 class BuildAttempt:
@@ -124,7 +53,7 @@ class BuildAttempt:
         self._work.cancel()
         try:
             await asyncio.wait([self._work])
-            self._notes.give_up(self._request.key)
+            await self._notes.give_up(self._request.key)
             async with asyncio.timeout(grace_s + STOP_S):
                 await self._notes.stop_strays()
         except TimeoutError:
@@ -170,7 +99,7 @@ class BuildAttempt:
                 await self._desk.uploads.forget(app)
                 await self._desk.uploads.forget(suite)
             if error.kind == "broken":  # or it has begun: the answer was lost
-                self._notes.give_up(key)
+                await self._notes.give_up(key)
             else:
                 await self._notes.drop(key)
             raise
@@ -235,16 +164,21 @@ class BuildAttempt:
 
     async def _tests(self, build: str, state: BuildState) -> list[TestCase]:
         """Each test case; without those that the farm does not tell."""
-        tests: list[TestCase] = []
         several = len({device for _, device, _ in state.sessions}) > 1
-        for session, device, _ in state.sessions[:MOST_SESSIONS]:
-            try:
-                cases = await self._builds.cases(self.framework, build, session)
-            except (FarmError, NoCredentials) as error:
-                self._desk.context.log.warning("the test cases of session %s cannot be had: %s", session, error)
-                continue
-            tests += [_case(case, f"[{device}] " if several else "") for case in cases]
-        return tests
+        tests: list[TestCase] = []
+        for first in range(0, len(state.sessions), AT_ONCE):
+            part = state.sessions[first : first + AT_ONCE]
+            found = await asyncio.gather(*(self._cases(build, session) for session, _, _ in part))
+            for (_, device, _), cases in zip(part, found, strict=True):
+                tests += [_case(case, f"[{device}] " if several else "") for case in cases]
+        return distinct(tests)
+
+    async def _cases(self, build: str, session: str) -> list[dict[str, Any]]:
+        try:
+            return await self._builds.cases(self.framework, build, session)
+        except (FarmError, NoCredentials) as error:
+            self._desk.context.log.warning("the test cases of session %s cannot be had: %s", session, error)
+            return []
 
 
 def _case(case: dict[str, Any], where: str) -> TestCase:
@@ -260,6 +194,21 @@ def _case(case: dict[str, Any], where: str) -> TestCase:
         duration_s=float(duration) if isinstance(duration, int | float) else 0.0,
         error=str(case.get("error") or case.get("status")) if status == "failed" else None,
     )
+
+
+def distinct(tests: Iterable[TestCase]) -> list[TestCase]:
+    """With an id of its own for each: a test with parameters, or one that ran in two shards, is told more than once."""
+    seen: set[str] = set()
+    found = []
+    for test in tests:
+        own, number = test.id[:ID_CHARS], 1
+        while own in seen:
+            number += 1
+            end = f" ({number})"
+            own = test.id[: ID_CHARS - len(end)] + end
+        seen.add(own)
+        found.append(replace(test, id=own))
+    return found
 
 
 def outcome_of(state: BuildState, result: JSON, tests: list[TestCase], title: str) -> Outcome:

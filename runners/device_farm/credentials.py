@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.plugin import Outcome
-from hpcq_runners.device_farm.hiding import hide_in_files
+from hpcq_runners.device_farm.hiding import Lost, hide_in_files
 
 HIDDEN = "********"
 
@@ -52,12 +52,22 @@ class Credentials:
     def hide_in_outcome(self, outcome: Outcome) -> Outcome:
         """A test may have printed its environment."""
         error = outcome.error and replace(outcome.error, message=self.hide(outcome.error.message))
-        tests = tuple(replace(test, error=test.error and self.hide(test.error)) for test in outcome.tests)
+        tests = tuple(
+            replace(
+                test, title=self.hide(test.title), file=self.hide(test.file), error=test.error and self.hide(test.error)
+            )
+            for test in outcome.tests
+        )
         return replace(outcome, result=self.hide_all(outcome.result), error=error, tests=tests)
 
-    def hide_in_files(self, root: Path) -> None:
-        """Nor can they be read in a file, or in any of a folder."""
-        hide_in_files(root, [secret.encode() for secret in self._secrets()])
+    def hide_in_files(self, root: Path, lost: Lost) -> None:
+        """Nor can they be read in a file, or in any of a folder. See `hiding.hide_in_files`."""
+        hide_in_files(root, self.secrets, lost)
+
+    @property
+    def secrets(self) -> list[bytes]:
+        """What nobody may read."""
+        return [secret.encode() for secret in self._secrets()]
 
     def _secrets(self) -> tuple[str, ...]:
         return self.key, self.header.removeprefix("Basic ")

@@ -30,19 +30,19 @@ def file_form(field: str, file: BinaryIO, name: str, texts: Mapping[str, str] | 
     return form
 
 
-def name_of(path: Path) -> str:
+def name_of(path: Path, name: str) -> str:
     """A name by which the farm sees what the file is; an uploaded blob has none of its own. Reads the file."""
-    if path.suffix.lower() in KINDS:
-        return path.name
+    if name.lower().endswith(KINDS):
+        return name
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile):
-        return f"{path.name[:16]}.apk"
+        return f"{name[:16]}.apk"
     if "AndroidManifest.xml" in names:
         kind = ".apk"
     elif "BundleConfig.pb" in names:
         kind = ".aab"
     else:
-        kind = ".ipa" if any(name.startswith("Payload/") for name in names) else ".zip"
-    return f"{path.name[:16]}{kind}"
+        kind = ".ipa" if any(each.startswith("Payload/") for each in names) else ".zip"
+    return f"{name[:16]}{kind}"

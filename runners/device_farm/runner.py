@@ -12,8 +12,10 @@ from hpcq_runners.device_farm import verdict
 from hpcq_runners.device_farm.account import Account
 from hpcq_runners.device_farm.api import Api, FarmError
 from hpcq_runners.device_farm.browserstack import BrowserStack
-from hpcq_runners.device_farm.build_attempt import BuildAttempt, Notes
+from hpcq_runners.device_farm.build_attempt import BuildAttempt
+from hpcq_runners.device_farm.build_notes import Notes
 from hpcq_runners.device_farm.capacity import Capacity
+from hpcq_runners.device_farm.cleaning import Cleaning
 from hpcq_runners.device_farm.credentials import NoCredentials
 from hpcq_runners.device_farm.lambdatest import LambdaTest
 from hpcq_runners.device_farm.params import FarmBuildParams, FarmParams
@@ -52,11 +54,12 @@ class DeviceFarmRunner(Runner):
         farm = kind(Api(kind.title, account.credentials), settings)
         uploads = Uploads(farm, context.state, lambda: account.credentials().account)
         sessions = OurSessions(farm, context.state, context.log)
-        self._desk = Desk(context, farm, account, uploads, sessions)
+        cleaning = Cleaning(account, context.state, context.log)
+        self._desk = Desk(context, farm, account, uploads, sessions, cleaning)
         self._notes = Notes(farm, context.state, context.log)
         self._capacity = Capacity(farm, context)
         self._opened = True
-        for part in (account, uploads, sessions, self._notes):
+        for part in (account, uploads, sessions, cleaning, self._notes):
             await part.open()
         self._capacity.offer()
         if settings.credentials_file is not None:
@@ -103,7 +106,7 @@ class DeviceFarmRunner(Runner):
         return self._tidying
 
     async def _tidy_up(self) -> None:
-        await self._desk.sessions.close_left()
+        await asyncio.gather(self._desk.cleaning.clean_left(), self._desk.sessions.close_left())
         await self._notes.stop_strays()
 
     async def close(self) -> None:

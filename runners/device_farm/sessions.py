@@ -6,7 +6,7 @@ import contextlib
 from hpcq.plugin.types import Log, State
 from hpcq_runners.device_farm.api import FarmError
 from hpcq_runners.device_farm.credentials import NoCredentials
-from hpcq_runners.device_farm.farm import Farm
+from hpcq_runners.device_farm.farm import Farm, Session
 
 LOOKS = 2  # for what a killed attempt left: a request of its last moment may still be under way at the first
 QUICK_S = 4.0  # at an attempt's end
@@ -52,18 +52,30 @@ class OurSessions:
             looked_for = set(self._left)
             try:
                 found = await self._farm.sessions()
-                for session in found:
-                    if _key_of(session.name) in looked_for:
-                        await self._farm.close(session.id)
-                        self._log.info("closed session %s, which %s had left open", session.id, session.name)
             except (FarmError, NoCredentials) as error:
                 self._log.warning("sessions left open cannot be closed now: %s", error)
                 return
+            for session in found:
+                key = _key_of(session.name)
+                if key in self._left and not await self._close(session):
+                    looked_for.discard(key)  # it is looked for again
             for key in looked_for:
                 self._left[key] -= 1
                 if self._left[key] <= 0:
                     del self._left[key]
             await self._save()
+
+    async def _close(self, session: Session) -> bool:
+        """Whether there is nothing more to be done: it is closed, or the farm will not have it."""
+        try:
+            await self._farm.close(session.id)
+        except (FarmError, NoCredentials) as error:
+            self._log.warning(
+                "session %s, which %s left open, cannot be closed now: %s", session.id, session.name, error
+            )
+            return isinstance(error, FarmError) and error.kind == "refused"
+        self._log.info("closed session %s, which %s had left open", session.id, session.name)
+        return True
 
     async def _save(self) -> None:
         await self._state.put(STATE, sorted(self._live | self._left.keys()))

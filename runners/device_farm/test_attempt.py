@@ -4,15 +4,18 @@ import asyncio
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from hpcq.plugin import Context, Failure, Outcome, Request
+from hpcq.plugin import Context, Failure, Infra, Outcome, Request
 from hpcq_runners.appwright import project, run
 from hpcq_runners.appwright.builds import build_of
 from hpcq_runners.device_farm import verdict
 from hpcq_runners.device_farm.account import Account
 from hpcq_runners.device_farm.api import FarmError
+from hpcq_runners.device_farm.cleaning import Cleaning
 from hpcq_runners.device_farm.credentials import Credentials
 from hpcq_runners.device_farm.farm import Farm
+from hpcq_runners.device_farm.filtered import Filter, FilteredRequest
 from hpcq_runners.device_farm.params import FarmTestParams
 from hpcq_runners.device_farm.sessions import OurSessions
 from hpcq_runners.device_farm.settings import DeviceFarmSettings
@@ -31,6 +34,7 @@ class Desk:
     account: Account
     uploads: Uploads
     sessions: OurSessions
+    cleaning: Cleaning
 
 
 class TestAttempt:
@@ -57,30 +61,44 @@ class TestAttempt:
     async def _see_through(self) -> Outcome:
         desk, key = self._desk, self._request.key
         try:
-            target, build = await self._preparing
+            target, build, credentials = await self._preparing
         except asyncio.CancelledError:
             if self._stopped is None:
                 raise
             return STOPPED
-        credentials = desk.account.credentials()
+        printed = await desk.cleaning.begin(self._request)
         await desk.sessions.begin(key)
         outcome = STOPPED
         try:
             if self._stopped is None:
-                outcome = await self._tests(target)
+                outcome = await self._tests(target, printed, credentials)
         finally:
-            await desk.sessions.end(key, clean=outcome.error is None)
-            await asyncio.to_thread(self._hide, credentials)
+            try:
+                await desk.sessions.end(key, clean=outcome.error is None)
+            finally:
+                await desk.cleaning.end(key, credentials)
         return await self._judged(credentials.hide_in_outcome(outcome), build)
 
-    async def _tests(self, target: run.Target) -> Outcome:
-        self._run = await run.start(self._request, self._desk.context, target)
-        if self._stopped is not None:  # while it was being started
-            await self._run.stop(self._stopped)
-        return await asyncio.shield(self._run.outcome)
+    async def _tests(self, target: run.Target, printed: Path, credentials: Credentials) -> Outcome:
+        """Whatever they print, nobody reads the credentials there."""
+        try:
+            shown = Filter(printed, self._request.output, credentials.secrets)
+        except OSError as error:
+            raise Infra(f"cannot write the output: {error}") from None
+        request: Any = FilteredRequest(self._request, printed, credentials.hide)
+        try:
+            self._run = await run.start(request, self._desk.context, target)
+            if self._stopped is not None:  # while it was being started
+                await self._run.stop(self._stopped)
+            return await asyncio.shield(self._run.outcome)
+        finally:
+            try:
+                await shown.close()
+            except OSError as error:
+                self._desk.context.log.warning("the output of %s is not whole: %s", self._request.key, error)
 
-    async def _target(self) -> tuple[run.Target, str | None]:
-        """What the tests are given, and the build's address at the farm."""
+    async def _target(self) -> tuple[run.Target, str | None, Credentials]:
+        """What the tests are given, the build's address at the farm, and whose account it is."""
         desk, request = self._desk, self._request
         params: FarmTestParams = request.params
         settings: DeviceFarmSettings = desk.context.settings
@@ -95,7 +113,7 @@ class TestAttempt:
             preload=(REDIRECT,),
             workers=1,  # a slot is one session
         )
-        return target, build
+        return target, build, credentials
 
     def _env(self, credentials: Credentials, build: str | None) -> dict[str, str]:
         names = self._desk.farm.variables
@@ -111,11 +129,6 @@ class TestAttempt:
         if build.startswith(("http://", "https://")):
             return await farm.upload(build, build.rpartition("/")[2] or "app", "app")
         return await self._desk.uploads.ensure(Path(build), "app")
-
-    def _hide(self, credentials: Credentials) -> None:
-        """Whatever a test printed, nobody reads the credentials there."""
-        credentials.hide_in_files(self._request.output)
-        credentials.hide_in_files(run.artifacts_of(self._request))
 
     async def _judged(self, outcome: Outcome, build: str | None) -> Outcome:
         """What the farm has spoilt is not the tests' fault. Raises FarmError."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Uploads:
 
         Raises FarmError, NoCredentials and OSError.
         """
+        name = file.name
+        file = await asyncio.to_thread(_real, file)  # a link goes with the attempt that has it
         key = f"{self._account()} {purpose} {await self._sum(file)}"
         known = self._known.get(key)
         now = time.time()
@@ -54,7 +57,7 @@ class Uploads:
             return known.url
         upload = self._under_way.get(key)
         if upload is None:
-            upload = self._under_way[key] = asyncio.ensure_future(self._upload(key, file, purpose))
+            upload = self._under_way[key] = asyncio.ensure_future(self._upload(key, file, name, purpose))
             upload.add_done_callback(lambda done: self._over(key, done))
         return await asyncio.shield(upload)
 
@@ -73,9 +76,9 @@ class Uploads:
             upload.cancel()
         await asyncio.gather(*uploads, return_exceptions=True)
 
-    async def _upload(self, key: str, file: Path, purpose: Purpose) -> str:
-        name = await asyncio.to_thread(name_of, file)
-        url = await self._farm.upload(file, name, purpose)
+    async def _upload(self, key: str, file: Path, name: str, purpose: Purpose) -> str:
+        shown = await asyncio.to_thread(name_of, file, name)
+        url = await self._farm.upload(file, shown, purpose)
         self._known[key] = _Known(url, time.time())
         await self._save()
         return url
@@ -99,6 +102,10 @@ class Uploads:
                 self._sums.clear()
             self._sums[key] = await asyncio.to_thread(_sha256, file)
         return self._sums[key]
+
+
+def _real(file: Path) -> Path:
+    return Path(os.path.realpath(file, strict=True))
 
 
 def _sha256(file: Path) -> str:

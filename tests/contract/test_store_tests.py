@@ -19,7 +19,7 @@ from hpcq.store.prune import Retention
 from hpcq.store.reader import Reader
 from hpcq.store.rows import AttemptRow, CaseRow, Round, VerdictsRow
 from hpcq.store.schema import open_for_writing
-from hpcq.store.tests import RUNS_KEPT, CaseFilter, CaseStats, Place, prune_history, write_history
+from hpcq.store.tests import RUNS_KEPT, CaseFilter, CaseStats, Place, page_sql, prune_history, write_history
 from hpcq.store.writer import Writer
 from tests.support.storerows import NOW, ended, job_id, jobs_with, reading, writing
 
@@ -105,6 +105,32 @@ async def test_without_a_commit_only_the_attempts_of_one_job_are_compared(writer
     await writer.commit(ran(1, case("a")))
     await writer.commit(ran(2, case("b")))
     assert await ids(reader, flaky=True) == ["a"]
+
+
+async def test_to_ask_for_flaky_tests_does_not_go_over_all_runs() -> None:
+    sql, _ = page_sql(None, CaseFilter(flaky=True), 10, None)
+    assert "test_runs" not in sql
+
+
+async def test_a_test_is_flaky_no_more_when_the_runs_that_said_so_are_gone(writer: Writer, reader: Reader) -> None:
+    await writer.commit(ran(1, case("mended", "failed"), case("still", "failed"), commit="c1"))
+    await writer.commit(ran(2, case("mended"), case("still"), commit="c1", at=NOW + 10))
+    await writer.commit(ran(3, case("still", "failed"), commit="c1", at=NOW + 10))
+    assert await ids(reader, flaky=True) == ["mended", "still"]
+    await writer.prune_tests(NOW + 5, dry_run=True)
+    assert await ids(reader, flaky=True) == ["mended", "still"], "a dry run only counts"
+    await writer.prune_tests(NOW + 5)
+    assert await ids(reader, flaky=True) == ["still"]
+    assert await ids(reader, flaky=False) == ["mended"]
+
+
+async def test_figures_are_of_the_newest_runs_before_older_ones_are_removed_too(writer: Writer, reader: Reader) -> None:
+    old = [VerdictsRow(job, "default", None, NOW, (case(status="failed", duration_s=99.0),)) for job in range(1, 301)]
+    new = [VerdictsRow(job, "default", None, NOW, (case(),)) for job in range(301, 301 + RUNS_KEPT)]
+    await writer.commit(Round(NOW, verdicts=[*old, *new]))
+    found = await only(reader)
+    assert (found.passed, found.failed, found.p50_duration_s) == (RUNS_KEPT, 0, 1.0)
+    assert await reader.file_durations("default", ["a.spec.js"]) == {"a.spec.js": 1.0}
 
 
 async def test_a_job_tried_again_on_another_commit_is_another_run(writer: Writer, reader: Reader) -> None:

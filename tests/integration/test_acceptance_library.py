@@ -8,7 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from acceptance.keywords.fronts import Fronts
 from acceptance.keywords.hpcq_acceptance import HpcqAcceptance
 from tests.support.keyword_page import library
 from tests.support.sources import ROOT
@@ -51,6 +54,33 @@ async def test_a_job_that_ends_otherwise_is_not_waited_for(suite: HpcqAcceptance
     job = await suite.submit_job("local", command="echo wrong; exit 3")
     with pytest.raises(AssertionError, match=r"(?s)is failed, not succeeded: .*exit code 3.*output: wrong"):
         await suite.job_should_succeed(job)
+
+
+async def test_a_job_that_has_run_twice_in_one_try_is_seen(suite: HpcqAcceptance, tmp_path: Path) -> None:
+    runs = tmp_path / "runs.txt"
+    job = await suite.submit_job("local", command=f"echo $HPCQ_JOB_ID >> '{runs}'")
+    await suite.job_should_succeed(job)
+    await suite.every_job_should_have_run_once_a_try(str(runs), job)
+    with runs.open("a") as file:
+        file.write(f"{job}\n")
+    with pytest.raises(AssertionError, match="has run 2 times, and was tried 1 times"):
+        await suite.every_job_should_have_run_once_a_try(str(runs), job)
+
+
+async def test_a_header_and_its_status_are_of_the_same_answer() -> None:
+    statuses = iter([400, 200])
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({}, status=next(statuses), headers={"Retry-After": "1"})
+
+    app = web.Application()
+    app.router.add_get("/result", answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        client = Fronts()
+        client.talk_to(f"http://127.0.0.1:{server.port}")
+        assert await client.answer_should_have_header("/result", 400, "Retry-After") == "1"
+        with pytest.raises(AssertionError, match="with 200, not 400"):
+            await client.answer_should_have_header("/result", 400, "Retry-After")
 
 
 async def test_a_wrong_product_would_be_seen(suite: HpcqAcceptance) -> None:

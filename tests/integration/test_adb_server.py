@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hpcq_runners.adb import ports
 from tests.support.cli import Cli
 from tests.support.fake_device.apk import make_apk
 from tests.support.fake_device.lab import Lab, lab
@@ -20,7 +21,8 @@ SPEC = """
 const { execFileSync } = require("node:child_process");
 test("sees its device", async ({}, info) => {
   const { device, buildPath } = info.project.use;
-  console.log(JSON.stringify({ device, buildPath, serial: process.env.ANDROID_SERIAL }));
+  const { ANDROID_SERIAL: serial, HPCQ_APPIUM_PORT: port } = process.env;
+  console.log(JSON.stringify({ device, buildPath, serial, port: Number(port) }));
   expect(String(execFileSync("adb", ["shell", "pm", "path", "com.example.app"]))).toContain("com.example.app");
 });
 """
@@ -212,6 +214,7 @@ def test_appwright_tests_run_on_the_device_of_their_slot(start: Any, devices: La
     assert said["device"] == {"provider": "emulator", "udid": said["serial"]}
     assert said["buildPath"] == str(apk)
     assert said["serial"].startswith("emulator-")
+    assert said["port"] in ports.candidates()
     assert done["result"]["passed"] == 1
     assert [line["answer"] for line in avd.log("install")] == ["Success"]
     names = [each["name"] for each in done["artifacts"]]

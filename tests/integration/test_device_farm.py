@@ -170,6 +170,34 @@ def test_nothing_tells_the_credentials(serve: Serve, farm: FakeFarm, app: str) -
     assert any(b"****" in text for text in answers), "the test did print them"
 
 
+def test_the_credentials_are_in_no_title(serve: Serve, farm: FakeFarm, app: str) -> None:
+    server = serve()
+    job = final(server, run_tests(server, "titled", app, retries={"max": 0}))
+    assert [test["title"] for test in job["result"]["tests"]] == ["with ********"]
+    paths = [f"/v1/jobs/{job['id']}{part}" for part in ("", "/output", "/attempts", "/events")]
+    paths += ["/v1/tests", *(f"/v1/jobs/{job['id']}/artifacts/{artifact['name']}" for artifact in job["artifacts"])]
+    answers = {path: server.request("GET", path).body for path in paths}
+    assert not [path for path, body in answers.items() if farm.key.encode() in body + path.encode()]
+
+
+def test_the_credentials_are_hidden_while_tests_run_and_after_kill_9(serve: Serve, farm: FakeFarm, app: str) -> None:
+    server = serve()
+    job = run_tests(server, "reveals", app)
+    output = f"/v1/jobs/{job['id']}/output"
+    wait_until_blocking(lambda: b"indeed" in server.request("GET", output).body, LONG_S, "the test to print")
+    assert farm.key.encode() not in server.request("GET", output).body
+    server.request("PATCH", QUEUE, {"paused": True})  # no further attempt shall write it again
+    server.kill()
+    told = [path for path in server.data_dir.rglob("*") if path.is_file() and farm.key.encode() in path.read_bytes()]
+    assert {path.name for path in told} >= {"env.txt", "printed.log"}, "the next life has something to do"
+    server.start()
+    wait_until_blocking(
+        lambda: not any(path.exists() and farm.key.encode() in path.read_bytes() for path in told),
+        LONG_S,
+        "what the earlier life left to be cleaned",
+    )
+
+
 # Credentials.
 
 
@@ -284,6 +312,26 @@ def test_a_farm_build_has_its_tests_and_its_failures(serve: Serve, farm: FakeFar
         ("LoginTest: logs in", "failed"),
     ]
     assert job["result"]["url"].endswith(next(iter(farm.builds)))
+
+
+def test_each_test_of_each_device_is_told_however_many_there_are(serve: Serve, app: str) -> None:
+    server = serve()
+    params = {"kind": "farm_build", "framework": "espresso", "app": app, "test_suite": app}
+    devices = [f"Passes-{number}" for number in range(25)]
+    job = final(server, server.submit("device_farm", {**params, "devices": devices}))
+    assert len(job["result"]["tests"]) == 50
+
+
+def test_tests_of_one_name_spoil_no_build(serve: Serve, farm: FakeFarm, app: str) -> None:
+    server = serve()
+    twice = [{"name": "adds", "status": "passed", "duration": 1}, {"name": "adds", "status": "failed", "duration": 1}]
+    farm.answer("GET", "/sessions/", 200, {"testcases": {"data": [{"class": "Sums", "testcases": twice}]}})
+    job = final(server, run_build(server, "Fails", app, retries={"max": 0}))
+    assert job["error"]["type"] == "exit"
+    assert [(test["id"], test["status"]) for test in job["result"]["tests"]] == [
+        ("Sums#adds", "passed"),
+        ("Sums#adds (2)", "failed"),
+    ]
 
 
 def test_cancel_stops_a_farm_build(serve: Serve, farm: FakeFarm, app: str) -> None:

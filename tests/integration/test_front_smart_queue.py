@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -262,6 +263,13 @@ def test_a_bad_field_is_422_and_named_as_the_client_knows_it(
     assert answer.status == 422, answer.body
     assert place in [error["pointer"] for error in answer.json["errors"]]
     assert place[1:] in answer.json["detail"]
+
+
+def test_a_job_that_would_become_several_is_refused(server: ServerProcess, tmp_path: Path) -> None:
+    payload = {"test_path": "tests", "cwd": str(tmp_path), "split": "file"}
+    answer = server.request("POST", "/jobs/", {"type": "bad", "payload": payload})
+    assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/payload/split")
+    assert "POST /v1/jobs" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null"])

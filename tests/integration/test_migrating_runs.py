@@ -30,6 +30,8 @@ def test_each_system_has_its_table_and_says_what_is_left_out() -> None:
         assert found[0].startswith("hpcq serve"), f"{title}: the first command starts the server"
         assert len(found) > 4, title
         assert "Not carried over:" in body, title
+        missing = [each for each in ("variables", "port", "files", "log lines") if f"\n| {each} | " not in body]
+        assert not missing, f"{title}: what takes the place of its {missing}?"
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -198,9 +198,10 @@ def test_a_schedule_splits_when_it_fires(server: ServerProcess) -> None:
 
 def test_a_rehearsal_has_no_files_and_keeps_the_job_whole(make_server: MakeServer) -> None:
     server = make_server(CONFIG, env=ENV, arguments=["--rehearse"])
-    answer = post(server, spec("a.js", "b.js"), "?wait=20")
+    answer = post(server, spec("a.js", "b.js", name="smoke"), "?wait=20")
     assert (answer.status, answer.json["count"]) == (201, 1)
-    assert server.job(answer.json["ids"][0], wait_s=20)["state"] == "succeeded"
+    job = server.job(answer.json["ids"][0], wait_s=20)
+    assert (job["state"], job["name"]) == ("succeeded", "smoke")
 
 
 def test_the_command_line_submits_and_runs_what_is_split(server: ServerProcess, tmp_path: Path) -> None:

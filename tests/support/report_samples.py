@@ -37,6 +37,19 @@ test("first", async () => {});
 test("second", async () => { console.log("now"); await new Promise(() => {}); });
 test("third", async () => {});
 """
+BOTH_AT_ONCE = """
+const fs = require("fs"), path = require("path");
+test("is under way", async ({}, info) => {
+  fs.writeFileSync(path.join(info.config.rootDir, "begun"), "");
+  await new Promise(() => {});
+});
+test("fails", async ({}, info) => {
+  while (!fs.existsSync(path.join(info.config.rootDir, "begun"))) await new Promise((r) => setTimeout(r, 20));
+  expect(1).toBe(2);
+});
+test("waits", async () => {});
+"""
+PARALLEL = "module.exports = { fullyParallel: true };"
 TWO_PROJECTS = 'module.exports = { projects: [{ name: "old" }, { name: "new" }] };'
 
 
@@ -66,6 +79,8 @@ def main() -> None:
         "mixed": report("module.exports = {};", MIXED, "--retries=1"),
         "projects": report(TWO_PROJECTS, 'test("in both", async () => {});'),
         "unimportable": report("module.exports = {};", 'require("./not-there");'),
+        "max-failures": report(PARALLEL, BOTH_AT_ONCE, "--workers=2", "--max-failures=1"),
+        "global-timeout": report("module.exports = { globalTimeout: 2000 };", HANGS),
         "interrupted": report("module.exports = {};", HANGS, interrupt=True),
     }
     for name, text in made.items():

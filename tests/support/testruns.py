@@ -25,7 +25,7 @@ class PlainContext:
     async def spawn(self, argv: Sequence[str], **rest: Any) -> Any:
         """A child with the environment of this process."""
         assert self.launcher is not None
-        return await self.launcher.spawn(argv, env=dict(os.environ), stdin=None, **rest)
+        return await self.launcher.spawn(argv, env=dict(os.environ), **rest)
 
 
 @dataclass

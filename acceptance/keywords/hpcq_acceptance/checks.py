@@ -1,8 +1,11 @@
 """Keywords that verify: mathematics by numpy on this side, order and attempts by what the server has on record."""
 
+import asyncio
 import io
 import re
+from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,6 +162,14 @@ class Checks(Session):
         for job in jobs:
             ends = [event["type"] for event in await self.client.job_events(job) if event["type"] in ENDS]
             assert len(ends) == 1, f"job {job} has the ends {ends}, not exactly one"
+
+    @keyword
+    async def every_job_should_have_run_once_a_try(self, file: str, *jobs: str) -> None:
+        """Each job's command has written the job's id into this file: once, or at most once for each of its tries."""
+        runs = Counter((await asyncio.to_thread(Path(file).read_text)).split())
+        for job in jobs:
+            tries = int((await self.client.job(job))["attempt"])
+            assert 1 <= runs[job] <= tries, f"job {job} has run {runs[job]} times, and was tried {tries} times"
 
 
 ENDS = ("job.succeeded", "job.failed", "job.cancelled")

@@ -9,11 +9,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from hpcq.api.problem import Problem, in_body
 from hpcq.api.table import Call, Handler, Route, json_of
 from hpcq.core.job import State
+from hpcq.engine import splitting
 from hpcq.engine.errors import BadSpec, FieldError
 from hpcq.engine.intake import field_errors
 from hpcq.store.rows import JobRow
 
 TAG = "compat"
+ONE_JOB = "a front answers with one job, and split makes several of it; submit it with POST /v1/jobs"
 SAID = 10  # errors that a `detail` spells out
 BODY_ERRORS = (408, 413, 422, 429, 503, 507)
 
@@ -88,6 +90,8 @@ async def submit(call: Call[Any, Any], spec: dict[str, Any], places: Mapping[str
     engine, org = call.engine, call.caller.org
     try:
         prepared = await engine.intake.accept([spec], org=org)
+        if splitting.asks(spec, prepared[0]):
+            raise BadSpec([FieldError(splitting.POINTER, ONE_JOB)])
         done = await engine.submit(prepared, org=org)
     except BadSpec as bad:
         raise _refused([FieldError(_place(error.pointer, places), error.detail) for error in bad.errors]) from None

@@ -17,7 +17,8 @@ from hpcq.api.problem import Problem, at_parameter
 from hpcq.api.query import StreamQuery
 from hpcq.api.schema import Answer, Timestamp
 from hpcq.api.table import Call, reply
-from hpcq.core.job import WAITING, State
+from hpcq.core.job import State
+from hpcq.engine.errors import Conflict
 from hpcq.engine.files import job_folder
 from hpcq.engine.spec import PRIORITIES
 from hpcq.engine.times import timestamp
@@ -162,10 +163,12 @@ async def logs(call: Call[Lenient, None]) -> web.Response:
 async def cancel(call: Call[Lenient, None]) -> web.Response:
     """End a job that waits; one that runs is left alone."""
     row = await find(call)
-    if row.state not in WAITING:
-        said = WORDS[row.state].smart_queue
-        raise Problem(400, f"job {row.id} is {said}; only a job that waits (blocked, pending) can be cancelled here")
-    await call.engine.cancel(call.caller.org, row.id)
+    try:
+        await call.engine.cancel(call.caller.org, row.id, waiting_only=True)
+    except Conflict:
+        said = WORDS[(await find(call)).state].smart_queue
+        text = f"job {row.id} is {said}; only a job that waits (blocked, pending) can be cancelled here"
+        raise Problem(400, text) from None
     return await show(call)
 
 
@@ -261,6 +264,6 @@ ROUTES = (
         cancel,
         "Smart-queue front: cancel a job that waits",
         Shown,
-        errors=(404, 409, 503, 507),
+        errors=(404, 503, 507),
     ),
 )

@@ -17,6 +17,8 @@ CREATE TABLE tests (
     file TEXT NOT NULL,
     title TEXT NOT NULL,
     line INTEGER NOT NULL,
+    -- of the runs that are kept: it failed and passed on one commit
+    flaky INTEGER NOT NULL DEFAULT 0,
     UNIQUE (org_id, id)
 ) STRICT;
 
@@ -34,3 +36,6 @@ CREATE TABLE test_runs (
     duration_s REAL NOT NULL,
     PRIMARY KEY (test, job, commit_sha)
 ) STRICT, WITHOUT ROWID;
+
+-- Few: they make it cheap to ask, of each run that is written, whether its commit has failed before.
+CREATE INDEX test_failures ON test_runs (test, commit_sha) WHERE failures > 0;

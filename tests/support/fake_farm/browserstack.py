@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from tests.support.fake_farm.farm import BODY, FULL, NO_APP, Build, FakeFarm, Opened, Upload, answer, webdriver_error
 
+T = TypeVar("T")
 API, HUB = "/app-automate", "/wd/hub/session"
 FRAMEWORK = "{framework:espresso|xcuitest|maestro}"
 ELEMENT = {"element-6066-11e4-a52e-4f735466cecf": "e1"}
@@ -107,13 +108,13 @@ class _BrowserStack:
         return answer(
             [
                 {"automation_build": {"name": name, "duration": 1, "status": "running", "hashed_id": _hash(name)}}
-                for name in sorted(names)
+                for name in _page(request, sorted(names))
             ]
         )
 
     async def sessions(self, request: web.Request) -> web.Response:
         found = [each for each in self._matching(request) if _hash(each.build) == request.match_info["id"]]
-        return answer([{"automation_session": _shown(session)} for session in found])
+        return answer([{"automation_session": _shown(session)} for session in _page(request, found)])
 
     def _matching(self, request: web.Request) -> Iterator[Opened]:
         running = request.query.get("status") == "running"
@@ -151,8 +152,11 @@ class _BrowserStack:
         if build is None:
             return answer({"message": "Build not found"}, 404)
         build.polls_left -= 1
-        sessions = [{"id": f"{build.id}-1", "status": build.status, "testcases": {"status": _counts(build)}}]
-        devices = [{"device": device, "sessions": sessions} for device in build.asked["devices"][:1]]
+        about = {"status": build.status, "testcases": {"status": _counts(build)}}
+        devices = [
+            {"device": device, "sessions": [{"id": f"{build.id}-{number}", **about}]}
+            for number, device in enumerate(build.asked["devices"], 1)
+        ]
         return answer({"id": build.id, "status": build.status, "duration": 12, "devices": devices})
 
     async def stop(self, request: web.Request) -> web.Response:
@@ -170,6 +174,12 @@ class _BrowserStack:
             {"name": "logs in", "status": second, "duration": 4},
         ]
         return answer({"id": "s", "testcases": {"count": 2, "data": [{"class": "LoginTest", "testcases": cases}]}})
+
+
+def _page(request: web.Request, found: list[T]) -> list[T]:
+    """As the farm: 10 when nobody says how many, and never more than 100."""
+    first, most = int(request.query.get("offset", 0)), min(100, int(request.query.get("limit", 10)))
+    return found[first : first + most]
 
 
 def _counts(build: Build) -> dict[str, Any]:

@@ -161,9 +161,9 @@ class FakeFarm:
         """Answer so, the next `times` that it is asked for a path with this part."""
         self.scripted.append(Scripted(method, path, status, body, headers or {}, times))
 
-    def open_session(self, name: str) -> str:
+    def open_session(self, name: str, build: str = "somebody's build") -> str:
         """A session that somebody opened."""
-        session = Opened(uuid.uuid4().hex, name, "somebody's build", "bs://any", {})
+        session = Opened(uuid.uuid4().hex, name, build, "bs://any", {})
         self.sessions[session.id] = session
         return session.id
 

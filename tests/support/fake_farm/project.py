@@ -69,14 +69,27 @@ exports.test = base.test.extend({
   },
 });
 """
-HEAD = 'const farm = require("../device.js");\n'
+HEAD = """\
+const farm = require("../device.js");
+const fs = require("node:fs");
+const keep = () => fs.writeFileSync(`${process.env.HPCQ_ARTIFACTS}/env.txt`, JSON.stringify(process.env));
+"""
 SPECS = {
     "login": 'farm.test("logs in", async ({ device }) => { expect(await device.find("Login")).toHaveLength(1); });',
     "missing": 'farm.test("finds", async ({ device }) => { expect(await device.find("Missing")).toHaveLength(1); });',
     "lasts": 'farm.test("lasts", async ({ device }) => { await new Promise((done) => setTimeout(done, 600000)); });',
     "prints": """farm.test("prints", async ({ device }) => {
         console.log(process.env.BROWSERSTACK_ACCESS_KEY);
+        keep();
         throw new Error(`with ${process.env.BROWSERSTACK_ACCESS_KEY}`);
+    });""",
+    "titled": """farm.test(`with ${process.env.BROWSERSTACK_ACCESS_KEY}`, async ({}) => {
+        throw new Error("as it should");
+    });""",
+    "reveals": """farm.test("reveals", async ({}) => {
+        keep();
+        console.log(`the key is ${process.env.BROWSERSTACK_ACCESS_KEY} indeed`);
+        await new Promise((done) => setTimeout(done, 600000));
     });""",
     "leaves": """farm.test("leaves", async ({ device }) => {
         process.kill(process.pid, "SIGKILL");

@@ -141,3 +141,18 @@ def test_several_paths_without_a_build_share_one_batch_key(shop: Path) -> None:
     assert keys(build={"app_version_id": "1"}) == [None, None], "the runner's own key is by the build"
     assert keys(batch_key="mine") == ["mine", "mine"]
     assert keys(idempotency_key="k") == keys(idempotency_key="k")
+
+
+@pytest.mark.parametrize(("status", "commit"), [("", "a" * 40), (" M tests/a.spec.js", None)])
+def test_an_upload_has_a_commit_only_if_it_is_what_was_committed(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, status: str, commit: str | None
+) -> None:
+    git = shop.parent / "bin" / "git"
+    git.parent.mkdir()
+    says = f"{git.parent}/args"
+    git.write_text(f'#!/bin/sh\n[ "$3" = status ] && {{ echo "$@" >{says}; echo "{status}"; }} || echo {"a" * 40}\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:/usr/bin:/bin")
+    assert project_of(options("tests", project_dir=shop, app="shop/app.apk"), HERE).commit == commit
+    asked = Path(says).read_text().split()
+    assert {":(exclude)app.apk", ":(exclude,glob)**/node_modules/**"} <= set(asked), "what is not uploaded is no change"

@@ -11,7 +11,7 @@ from hpcq.config import Settings
 from hpcq.core.job import State
 from hpcq.engine.admission import Admission, Numbers, Submission
 from hpcq.engine.alarm import now
-from hpcq.engine.errors import BadSpec
+from hpcq.engine.errors import BadSpec, Conflict
 from hpcq.engine.intake import Intake
 from hpcq.engine.many import act
 from hpcq.engine.messages import Submit
@@ -23,6 +23,7 @@ from hpcq.store.prune import Retention
 from hpcq.store.rows import Counters, JobRow, Lookup, Resolved
 from hpcq_runners.noop import NoopRunner
 from tests.support.schedule_house import House, opened
+from tests.support.wait import wait_until
 
 KEYED = {"queue": "noop", "params": {}, "idempotency_key": "k"}
 PLAIN = {"queue": "noop", "params": {}}
@@ -80,6 +81,35 @@ async def test_a_request_key_whose_jobs_were_pruned_counts_as_unused(house: Hous
     assert again.created
     assert not set(first.ids) & set(again.ids)
     assert len(await house.jobs()) == count + 1
+
+
+# Cancelling.
+
+
+async def test_a_cancel_of_what_waits_leaves_what_has_begun_meanwhile(house: House) -> None:
+    ids = (await submit(house, {"queue": "noop", "params": {"duration_s": 600}}, PLAIN)).ids
+    await house.engine.change_queue("noop", False, ...)
+    await wait_until(lambda: bool(house.engine.floor.live), 20, "the first job runs")
+    with pytest.raises(Conflict, match="waits no more"):
+        await house.engine.cancel(None, ids[0], waiting_only=True)
+    await house.engine.cancel(None, ids[1], waiting_only=True)
+    begun, waited = await house.jobs()
+    assert (begun.state in (State.STARTING, State.RUNNING), waited.state) == (True, State.CANCELLED)
+    await house.engine.cancel(None, ids[0])
+
+
+# A queue's runner.
+
+
+async def test_a_runners_pause_is_kept_once_however_often_it_asks(house: House) -> None:
+    await house.engine.change_queue("noop", False, ...)
+    lane, before = house.engine.lanes["noop"], await house.engine.reader.last_seq()
+    for _ in range(3):
+        house.engine.floor._pause(lane, "the disk is full", paused=True)
+    house.engine.floor._pause(lane, "the disk is full", paused=False)
+    await house.engine.change_queue("noop", None, 2)
+    events = await house.engine.reader.events_after(None, before, 100)
+    assert [event.type for event in events].count("queue.changed") == 3, "paused, resumed, scaled"
 
 
 # Dependencies.

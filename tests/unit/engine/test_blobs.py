@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -82,6 +83,23 @@ async def test_an_upload_that_is_cancelled_leaves_nothing(blobs: Blobs, tmp_path
     upload.cancel()
     await asyncio.wait([upload])
     assert on_disk(tmp_path) == []
+
+
+async def test_what_runs_on_a_thread_is_over_before_an_upload_that_is_cancelled_goes_on(blobs: Blobs) -> None:
+    begun, go, over = threading.Event(), threading.Event(), threading.Event()
+
+    def write() -> None:
+        begun.set()
+        go.wait(20)
+        over.set()
+
+    hop = asyncio.create_task(blobs._apart(write))
+    assert await asyncio.to_thread(begun.wait, 20)
+    hop.cancel()
+    threading.Timer(0.05, go.set).start()
+    with pytest.raises(asyncio.CancelledError):
+        await hop
+    assert over.is_set()
 
 
 async def test_what_a_crash_left_half_open_is_cleared_at_the_start(blobs: Blobs, tmp_path: Path) -> None:

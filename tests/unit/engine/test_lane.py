@@ -1,5 +1,6 @@
 """A queue's runner, opened and asked for health, whatever it does."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -10,10 +11,13 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from hpcq.config import ConfigError, Queue
+from hpcq.engine import lane as lanes
 from hpcq.engine.floor import QueueContext
+from hpcq.engine.host import Overrun
 from hpcq.engine.lane import Lane
 from hpcq.engine.registry import Found
-from hpcq.plugin import Health, Runner
+from hpcq.plugin import Health, Part, Runner
+from tests.support.wait import wait_until
 
 MakeLane = Callable[..., Lane]
 
@@ -147,3 +151,43 @@ async def test_settings_that_raise_break_their_queue_and_wrong_ones_are_refused(
     assert "no licence" in lane.health.message
     with pytest.raises(ConfigError, match=r"queues\.q\.port"):
         make_lane(Theirs, port="x")
+
+
+class Lists(Runner):
+    """Lists files for as long as it is told to."""
+
+    at_once: ClassVar[list[asyncio.Event]] = []
+
+    async def split(self, params: Any, blob: Any) -> list[Part]:
+        go = asyncio.Event()
+        self.at_once.append(go)
+        await go.wait()
+        return [Part("a.js", {})]
+
+
+async def test_a_split_that_takes_too_long_fails_alone_and_leaves_its_queue_as_it_is(
+    make_lane: MakeLane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = make_lane(Lists)
+    await lane.open(_context(tmp_path))
+    monkeypatch.setattr(lanes, "SPLIT_S", 0.01)
+    with pytest.raises(Overrun, match="split took longer"):
+        await lane.split({}, Path)
+    assert lane.health == Health(True)
+
+
+async def test_a_queue_splits_few_jobs_at_once(make_lane: MakeLane, tmp_path: Path) -> None:
+    lane = make_lane(Lists)
+    await lane.open(_context(tmp_path))
+    Lists.at_once.clear()
+    many = [asyncio.create_task(lane.split({}, Path)) for _ in range(lanes.SPLITS_AT_ONCE + 3)]
+    most = 0
+    while not all(task.done() for task in many):
+        await wait_until(lambda: bool(Lists.at_once) or all(task.done() for task in many), 20, "a split, or the end")
+        await lane.ask_health()  # on the runner's thread: all that could begin has begun
+        most = max(most, len(Lists.at_once))
+        if Lists.at_once:
+            go = Lists.at_once.pop()
+            lane._host._loop.call_soon_threadsafe(go.set)  # type: ignore[attr-defined]
+    assert most <= lanes.SPLITS_AT_ONCE
+    assert [await task for task in many] == [[Part("a.js", {})]] * len(many)

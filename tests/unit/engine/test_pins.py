@@ -150,5 +150,6 @@ async def test_a_file_can_be_asked_for_only_by_a_job_that_names_it(tmp_path: Pat
     with pytest.raises(FileNotFoundError, match="names"):
         pinned(tmp_path, {}, sha256)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="upload it again"):
+    with pytest.raises(FileNotFoundError, match="upload it again") as gone:
         pinned(tmp_path, {"rc": sha256}, "rc")
+    assert gone.value.filename == str(path)  # by which runners know it from a mere label

@@ -69,6 +69,16 @@ def test_a_wrong_build_is_named_by_its_place() -> None:
         PARAMS.validate_python({"command": "true", "app": 7})
 
 
+@pytest.mark.parametrize("form", [{"command": "true"}, {"test_path": "tests/a.spec.js"}])
+@pytest.mark.parametrize("app", ["https://builds.example/app.apk", "bs://0123abcd", "HTTP://x/y.apk"])
+def test_an_address_is_no_build_for_a_device_and_refused_at_submit(form: dict[str, Any], app: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        PARAMS.validate_python({**form, "app": app})
+    (error,) = refused.value.errors()
+    assert error["loc"][-1] == "app"
+    assert "a device installs files" in error["msg"]
+
+
 def test_labels_come_from_the_devices_properties() -> None:
     text = "[ro.product.model]: [Pixel 7]\n[ro.build.version.sdk]: [34]\n[ro.product.cpu.abi]: [arm64-v8a]\n"
     assert facts_of(text) == {"model": "Pixel 7", "api": "34", "abi": "arm64-v8a", "kind": "phone"}

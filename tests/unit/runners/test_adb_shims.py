@@ -75,8 +75,9 @@ def program(folder: Path, name: str, text: str) -> Path:
     return folder
 
 
-def asked(script: str, port: int) -> str:
-    done = run([str(node()), "--require", str(PRELOAD), "-e", script], HPCQ_APPIUM_PORT=str(port))
+def asked(script: str, port: int, **env: str) -> str:
+    env = {"ANDROID_ADB_SERVER_PORT": "5038", "HPCQ_APPIUM_PORT": str(port), **env}
+    done = run([str(node()), "--require", str(PRELOAD), "-e", script], **env)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -89,7 +90,17 @@ def test_the_one_port_that_appwright_knows_leads_to_the_attempts_own_appium(appi
 def test_the_app_is_not_uninstalled_after_each_test(appium: int) -> None:
     asked(ASK, appium)
     (sent,) = Appium.seen
-    assert sent["capabilities"]["alwaysMatch"] == {"appium:udid": "x", "appium:fullReset": False}
+    wanted = sent["capabilities"]["alwaysMatch"]
+    assert (wanted["appium:udid"], wanted["appium:fullReset"]) == ("x", False)
+
+
+@pytest.mark.parametrize("reset", ["true", "false"])
+def test_appium_is_led_to_the_adb_server_of_the_queue(appium: int, reset: str) -> None:
+    asked(ASK.replace("true", reset), appium, ANDROID_ADB_SERVER_PORT="5038")
+    asked(ASK.replace('"x"', '"x", "appium:adbPort": 5039'), appium, ANDROID_ADB_SERVER_PORT="5038")
+    ours, given = Appium.seen
+    assert ours["capabilities"]["alwaysMatch"]["appium:adbPort"] == 5038
+    assert given["capabilities"]["alwaysMatch"]["appium:adbPort"] == 5039, "whoever says it himself is heard"
 
 
 def test_appiums_driver_is_not_installed_anew_and_appium_gets_its_port(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The small parts of a test run: what is left to run, the commit, the build, Node, and how the config is written."""
 
+import errno
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,6 +102,15 @@ def test_a_build_is_a_file_of_the_project_an_address_or_nothing(tmp_path: Path) 
         build_of(request(tmp_path, app="nope.apk"), tmp_path)
     with pytest.raises(Rejected, match="upload it again"):
         build_of(request(tmp_path, app={"blob": SHA256}), tmp_path)
+
+
+def test_a_build_that_was_uploaded_and_is_gone_is_no_mere_label(tmp_path: Path) -> None:
+    def blob(name: str) -> Path:
+        raise FileNotFoundError(errno.ENOENT, "gone", str(tmp_path / name))
+
+    asked = SimpleNamespace(params=AppwrightParams(test_path="a", app_version_id="1.2"), blob=blob, work_dir=tmp_path)
+    with pytest.raises(Rejected, match="upload it again"):
+        build_of(asked, tmp_path)
 
 
 @pytest.mark.parametrize(("inside", "ending"), [("AndroidManifest.xml", ".apk"), ("Payload/A.app/Info.plist", ".ipa")])

@@ -113,6 +113,25 @@ def test_failed_tests_are_counted() -> None:
     assert (failure.type, failure.message, failure.exit_code) == ("exit", "3 of 9 tests failed", 1)
 
 
+def test_failures_that_ended_the_run_are_failures_and_nobodys_stop() -> None:
+    report = parse(sample("max-failures"), PROJECT)
+    assert len(report.interrupted) == 1
+    failure = verdict.failure(ONE, report, PARAMS, retried=0)
+    assert failure
+    assert (failure.type, failure.message, failure.signal) == ("exit", "1 of 2 tests failed", None)
+    stopped = verdict.failure(Exit(130, None, 1.0, 1.0), report, PARAMS, retried=0)
+    assert stopped
+    assert (stopped.type, stopped.signal) == ("signal", 2)
+
+
+def test_a_time_for_all_tests_that_is_over_is_said_to_be() -> None:
+    report = parse(sample("global-timeout"), PROJECT)
+    failure = verdict.failure(ONE, report, PARAMS, retried=0)
+    assert failure
+    assert failure.type == "exit"
+    assert failure.message.startswith("Timed out waiting 2s for the ")
+
+
 def test_an_import_that_fails_is_told_and_not_that_therefore_no_tests_were_found() -> None:
     failure = verdict.failure(ONE, parse(sample("unimportable"), PROJECT), PARAMS, retried=0)
     assert failure

@@ -1,20 +1,34 @@
-"""Uploaded projects: unpacked once, within bounds, and never anywhere else."""
+"""Uploaded projects: unpacked by a child, within bounds, and never anywhere else."""
 
 import asyncio
+import gzip
 import io
 import os
+import shutil
+import signal
 import tarfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from hpcq.plugin import Rejected
+from hpcq.engine.launcher import Launcher
+from hpcq.plugin import Exit, Infra, Rejected
+from hpcq_runners.appwright import run, uploads
 from hpcq_runners.appwright.settings import AppwrightSettings
-from hpcq_runners.appwright.uploads import unpacked
+from hpcq_runners.appwright.uploads import Place
+from tests.support.testruns import PlainContext
 
-SETTINGS = AppwrightSettings()
 SHA256 = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+async def context(tmp_path: Path) -> AsyncIterator[PlainContext]:
+    launcher = await Launcher.open()
+    (tmp_path / "data").mkdir()
+    yield PlainContext(tmp_path / "data", launcher=launcher)
+    await launcher.close()
 
 
 def packed(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz") -> Path:
@@ -35,18 +49,62 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[tarfile
     return member, b""
 
 
-async def unpack(tmp_path: Path, archive: Path, settings: AppwrightSettings = SETTINGS) -> Path:
-    return await unpacked(SHA256, tmp_path / "data", settings, lambda _: archive)
+async def unpack(context: PlainContext, archive: Path) -> Path:
+    place = Place(context.data_dir / "upload", context.spawn)
+    return await uploads.unpack(SHA256, place, context.settings, lambda _: archive)
+
+
+async def share(context: PlainContext, archive: Path, sha256: str = SHA256) -> Path:
+    return await uploads.shared(sha256, context, lambda _: archive)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "shop/"])
-async def test_a_project_is_unpacked_with_or_without_a_folder_of_its_own(tmp_path: Path, prefix: str) -> None:
+async def test_a_project_is_unpacked_with_or_without_a_folder_of_its_own(
+    context: PlainContext, tmp_path: Path, prefix: str
+) -> None:
     archive = packed(tmp_path / "a", file(f"{prefix}playwright.config.js"), file(f"{prefix}tests/a.spec.js"))
-    folder = await unpack(tmp_path, archive)
-    assert sorted(path.name for path in folder.iterdir()) == ["playwright.config.js", "tests"]
+    for folder in (await unpack(context, archive), await share(context, archive), await share(context, archive)):
+        assert sorted(path.name for path in folder.iterdir()) == ["playwright.config.js", "tests"]
 
 
-async def test_equal_uploads_are_unpacked_once(tmp_path: Path) -> None:
+async def test_the_server_itself_never_reads_a_tar(
+    context: PlainContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packed(tmp_path / "a", file("playwright.config.js"), file("a"))
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("a tar was opened in the server's process")
+
+    monkeypatch.setattr(tarfile, "open", read)
+    monkeypatch.setattr(tarfile, "TarFile", read)
+    assert sorted(path.name for path in (await unpack(context, archive)).iterdir()) == ["a", "playwright.config.js"]
+
+
+async def test_a_tar_that_wants_much_memory_is_refused(context: PlainContext, tmp_path: Path) -> None:
+    header, mib = tarfile.TarInfo("x"), gzip.compress(bytes(1 << 20))
+    header.type, header.size = tarfile.XHDTYPE, 1 << 30
+    (tmp_path / "a").write_bytes(gzip.compress(header.tobuf()) + 1024 * mib)
+    context.settings = AppwrightSettings(upload_files=10)
+    with pytest.raises(Rejected, match="MiB of memory"):
+        await unpack(context, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("exit_", "kind", "words"),
+    [
+        (Exit(None, signal.SIGXCPU, 1.0, 120.0), Rejected, "more than 120 s"),
+        (Exit(None, signal.SIGKILL, 1.0, 1.0), Infra, "the child ended with 9"),
+        (Exit(74, None, 1.0, 1.0), Infra, "No space left"),
+    ],
+    ids=["too slow", "killed", "no room"],
+)
+def test_the_tar_or_the_machine_is_to_blame(tmp_path: Path, exit_: Exit, kind: type[Exception], words: str) -> None:
+    (tmp_path / "said").write_text("No space left on device: x" if exit_.code else "")
+    with pytest.raises(kind, match=words):
+        uploads._judged(exit_, tmp_path / "said", SHA256)
+
+
+async def test_equal_uploads_that_are_only_looked_into_are_unpacked_once(context: PlainContext, tmp_path: Path) -> None:
     asked: list[str] = []
     archive = packed(tmp_path / "a", file("playwright.config.js"), file("a"))
 
@@ -54,9 +112,10 @@ async def test_equal_uploads_are_unpacked_once(tmp_path: Path) -> None:
         asked.append(name)
         return archive
 
-    folders = await asyncio.gather(*(unpacked(SHA256, tmp_path / "data", SETTINGS, blob) for _ in range(5)))
-    assert len(set(folders)) == 1
+    shared = (uploads.shared(SHA256, context, blob) for _ in range(5))  # type: ignore[arg-type]
+    assert len(set(await asyncio.gather(*shared))) == 1
     assert asked == [SHA256]
+    assert not list(uploads._locks), "nothing is remembered of it"
 
 
 @pytest.mark.parametrize(
@@ -72,23 +131,21 @@ async def test_equal_uploads_are_unpacked_once(tmp_path: Path) -> None:
     ids=["a way out", "a link to a file", "a link out", "a hard link out", "a device", "a pipe"],
 )
 async def test_nothing_is_written_outside_and_nothing_is_kept_of_such_a_tar(
-    tmp_path: Path, evil: tuple[tarfile.TarInfo, bytes]
+    context: PlainContext, tmp_path: Path, evil: tuple[tarfile.TarInfo, bytes]
 ) -> None:
     archive = packed(tmp_path / "a", file("playwright.config.js"), evil)
     with pytest.raises(Rejected, match="no tar that can be unpacked"):
-        await unpack(tmp_path, archive)
+        await share(context, archive)
     assert sorted(os.listdir(tmp_path)) == ["a", "data"]
-    assert not list((tmp_path / "data" / "projects").iterdir())
+    assert not list((context.data_dir / "projects").iterdir())
 
 
-async def test_what_is_no_tar_is_rejected(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"PK\x03\x04")
-    with pytest.raises(Rejected, match="no tar"):
-        await unpack(tmp_path, tmp_path / "a")
+async def test_what_is_no_tar_is_rejected(context: PlainContext, tmp_path: Path) -> None:
     whole = packed(tmp_path / "b", file("a", os.urandom(9999)), mode="w").read_bytes()
-    (tmp_path / "c").write_bytes(whole[:5000])
-    with pytest.raises(Rejected, match="no tar"):
-        await unpack(tmp_path, tmp_path / "c")
+    for data in (b"PK\x03\x04", whole[:5000], gzip.compress(whole)[:5000], gzip.compress(whole)[:20]):
+        (tmp_path / "a").write_bytes(data)
+        with pytest.raises(Rejected, match="no tar"):
+            await share(context, tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -100,38 +157,44 @@ async def test_what_is_no_tar_is_rejected(tmp_path: Path) -> None:
     ids=["files", "bytes"],
 )
 async def test_an_upload_has_bounds(
-    tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], settings: dict[str, int]
+    context: PlainContext, tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], settings: dict[str, int]
 ) -> None:
+    context.settings = AppwrightSettings(**settings)  # type: ignore[arg-type]
     with pytest.raises(Rejected, match="leave node_modules out"):
-        await unpack(tmp_path, packed(tmp_path / "a", *members), AppwrightSettings(**settings))  # type: ignore[arg-type]
-    assert not list((tmp_path / "data" / "projects").iterdir())
+        await share(context, packed(tmp_path / "a", *members))
+    assert not list((context.data_dir / "projects").iterdir())
 
 
-async def test_an_upload_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+async def test_an_upload_that_is_gone_is_said_to_be(context: PlainContext) -> None:
     def blob(name: str) -> Path:
         raise FileNotFoundError(name)
 
     with pytest.raises(Rejected, match="upload it again"):
-        await unpacked(SHA256, tmp_path / "data", SETTINGS, blob)
+        await uploads.unpack(SHA256, Place(context.data_dir / "upload", context.spawn), context.settings, blob)
 
 
-async def test_node_modules_of_the_config_lie_beside_the_projects(tmp_path: Path) -> None:
+async def test_node_modules_of_the_config_lie_beside_the_project(context: PlainContext, tmp_path: Path) -> None:
     modules = tmp_path / "shop" / "node_modules"
     modules.mkdir(parents=True)
     archive = packed(tmp_path / "a", file("playwright.config.js"), file("a"))
-    folder = await unpack(tmp_path, archive, AppwrightSettings(project_dir=tmp_path / "shop"))
+    context.settings = AppwrightSettings(project_dir=tmp_path / "shop")
+    folder = await unpack(context, archive)
     assert (folder.parent / "node_modules").resolve() == modules
-    other = tmp_path / "other"
-    other.mkdir()
-    await unpack(tmp_path, archive, AppwrightSettings(node_modules=other))
-    assert (folder.parent / "node_modules").resolve() == other
 
 
-async def test_what_nobody_has_used_for_long_goes(tmp_path: Path) -> None:
-    projects = tmp_path / "data" / "projects"
+async def test_what_nobody_has_looked_into_for_long_goes_and_never_by_halves(
+    context: PlainContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projects = context.data_dir / "projects"
     for name, days in (("old", 8), ("recent", 6)):
-        (projects / name).mkdir(parents=True)
+        (projects / name / "project").mkdir(parents=True)
         at = time.time() - days * 86400
         os.utime(projects / name, (at, at))
-    await unpack(tmp_path, packed(tmp_path / "a", file("playwright.config.js"), file("a")))
-    assert sorted(path.name for path in projects.iterdir()) == [SHA256, "recent"]
+    archive = packed(tmp_path / "a", file("playwright.config.js"), file("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # the server dies before it has removed anything
+        await share(context, archive)
+    assert not (projects / "old").exists()
+    assert {SHA256, "recent"} <= {path.name for path in projects.iterdir()}
+    run.clear(context.data_dir)
+    assert not projects.exists()

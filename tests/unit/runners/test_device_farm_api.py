@@ -1,9 +1,7 @@
 """Calls to a farm, over real HTTP: what each answer means, and that no error tells the credentials."""
 
-import io
 import os
 import traceback
-import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -178,30 +176,3 @@ def test_what_is_missing_is_said_with_what_mends_it(tmp_path: Path, monkeypatch:
 
 def test_credentials_are_not_in_their_own_repr() -> None:
     assert repr(Credentials("somebody", "secret")) == "Credentials()"
-
-
-def test_credentials_are_taken_out_of_packed_files_too(tmp_path: Path) -> None:
-    inner = io.BytesIO()
-    with zipfile.ZipFile(inner, "w") as archive:
-        archive.writestr("trace.txt", "a secret trace")
-    with zipfile.ZipFile(tmp_path / "report.zip", "w") as archive:
-        archive.writestr("report.jsonl", "a secret report")
-        archive.writestr("trace.zip", inner.getvalue())
-    Credentials("me", "secret").hide_in_files(tmp_path)
-    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
-        assert archive.read("report.jsonl") == b"a ****** report"
-        with zipfile.ZipFile(io.BytesIO(archive.read("trace.zip"))) as packed:
-            assert packed.read("trace.txt") == b"a ****** trace"
-    assert [path.name for path in tmp_path.iterdir()] == ["report.zip"]
-
-
-def test_credentials_are_overwritten_in_files_without_moving_anything(tmp_path: Path) -> None:
-    credentials = Credentials("me", "secret")
-    file = tmp_path / "deep" / "output.log"
-    file.parent.mkdir()
-    file.write_text("one secret two secretsecret.\n")
-    (tmp_path / "empty").touch()
-    before = file.stat().st_ino
-    credentials.hide_in_files(tmp_path)
-    assert file.read_text() == "one ****** two ************.\n"
-    assert file.stat().st_ino == before

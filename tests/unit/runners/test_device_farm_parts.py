@@ -14,13 +14,12 @@ from hpcq.plugin import Failure, Outcome, Slot, TestCase
 from hpcq_runners.device_farm import verdict
 from hpcq_runners.device_farm.api import Api, FarmError
 from hpcq_runners.device_farm.browserstack import BrowserStack
-from hpcq_runners.device_farm.build_attempt import Notes
 from hpcq_runners.device_farm.capacity import Capacity
 from hpcq_runners.device_farm.credentials import Credentials
 from hpcq_runners.device_farm.params import FarmBuildParams, FarmParams, FarmTestParams
 from hpcq_runners.device_farm.sessions import OurSessions
 from hpcq_runners.device_farm.settings import DeviceFarmSettings
-from tests.support.fake_farm.farm import FULL, NO_APP, Build, FakeFarm
+from tests.support.fake_farm.farm import FULL, NO_APP, FakeFarm
 from tests.support.fake_farm.kept import Kept
 from tests.support.wait import wait_until
 
@@ -191,43 +190,24 @@ async def test_a_live_attempt_is_left_alone(farm: FakeFarm, stack: BrowserStack)
     assert [session.name for session in farm.live] == ["a-1-1"]
 
 
-# Builds of an earlier life.
+async def test_a_session_that_cannot_be_closed_does_not_keep_the_others_open(
+    farm: FakeFarm, stack: BrowserStack
+) -> None:
+    ours = await sessions(stack, Kept())
+    await ours.begin("a-1-1")
+    stuck, *_ = [farm.open_session("a-1-1") for _ in range(3)]
+    farm.answer("DELETE", stuck, 503, "oops", times=3)
+    await ours.end("a-1-1", clean=False)
+    assert [session.id for session in farm.live] == [stuck]
+    for _ in range(3):
+        await ours.close_left()
+    assert not farm.live, "and it is tried again until it is closed"
 
 
-async def notes(stack: BrowserStack, kept: Kept) -> Notes:
-    found = Notes(stack, kept, LOG)
-    await found.open()
-    return found
-
-
-def submitted(farm: FakeFarm, key: str) -> Build:
-    build = Build(f"build-of-{key}", "maestro", {"devices": ["Lasts-1"], "customBuildName": key})
-    farm.builds[build.id] = build
-    return build
-
-
-async def test_a_build_whose_answer_was_never_read_is_found_by_its_name(farm: FakeFarm, stack: BrowserStack) -> None:
-    kept, builds = Kept(), stack.builds
-    assert builds is not None
-    await (await notes(stack, kept)).note("a-1-1", "maestro", None)
-    submitted(farm, "a-2-1")
-    build = submitted(farm, "a-1-1")
-    assert await (await notes(stack, kept)).find("a-1-1", builds) == build.id
-    assert await (await notes(stack, kept)).find("a-2-1", builds) is None, "that is not ours"
-
-
-async def test_a_build_that_cannot_be_looked_for_now_is_stopped_later(farm: FakeFarm, stack: BrowserStack) -> None:
-    kept, builds = Kept(), stack.builds
-    assert builds is not None
-    await (await notes(stack, kept)).note("a-1-1", "maestro", None)
-    build, after = submitted(farm, "a-1-1"), await notes(stack, kept)
-    farm.answer("GET", "/maestro/v2/builds", 503, "oops", times=2)
-    assert await after.find("a-1-1", builds) is None
-    await after.stop_strays()
-    assert not build.stopped
-    await after.stop_strays()
-    assert build.stopped
-    assert kept.values["builds"] == {}
+async def test_sessions_are_found_however_many_there_are(farm: FakeFarm, stack: BrowserStack) -> None:
+    opened = {farm.open_session("x", build=f"build {number}") for number in range(103)}
+    opened |= {farm.open_session("x", build="large") for _ in range(203)}
+    assert {session.id for session in await stack.sessions()} == opened
 
 
 # Verdicts.

@@ -72,6 +72,27 @@ async def test_all_who_ask_at_once_wait_for_one_upload(farm: FakeFarm, app: Path
     assert len(farm.uploads) == 1
 
 
+async def test_an_upload_goes_on_without_the_link_of_the_attempt_that_began_it(
+    farm: FakeFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the content of another attempt's link is not read again."""
+    read, blob = [], written(tmp_path / "blob", b"a build")
+    links = [tmp_path / f"{name}.apk" for name in ("mine", "yours")]
+    for link in links:
+        link.symlink_to(blob)
+
+    def sum_and_unlink(file: Path) -> str:
+        read.append(file)
+        links[0].unlink()
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(subject, "_sha256", sum_and_unlink)
+    uploads = await opened(farm, Kept())
+    assert await uploads.ensure(links[0], "app") == await uploads.ensure(links[1], "app")
+    assert [upload.name for upload in farm.uploads] == ["mine.apk"]
+    assert read == [blob]
+
+
 async def test_uploads_are_remembered_over_restarts(farm: FakeFarm, app: Path) -> None:
     kept = Kept()
     url = await (await opened(farm, kept)).ensure(app, "app")
@@ -127,4 +148,4 @@ def test_an_upload_without_a_name_gets_the_ending_of_what_it_holds(tmp_path: Pat
     path = tmp_path / ("0" * 64)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(inside, "")
-    assert name_of(path) == "0" * 16 + ending
+    assert name_of(path, path.name) == "0" * 16 + ending
