@@ -136,10 +136,19 @@ async def merge(jobs: Sequence[Sequence[Path]], project: Path, target: Path) -> 
         await asyncio.to_thread(combine, jobs, blobs)
         # The first variable is of versions from 1.49 on.
         env = {"PLAYWRIGHT_HTML_OUTPUT_DIR": str(html), "PLAYWRIGHT_HTML_REPORT": str(html)}
-        said = await _run([node, str(cli), "merge-reports", "--reporter", "html", str(blobs)], Path(name), env)
+        config = await asyncio.to_thread(_config, Path(name), project)
+        options = ["--config", str(config), "--reporter", "html"]
+        said = await _run([node, str(cli), "merge-reports", *options, str(blobs)], Path(name), env)
         if not (html / "index.html").is_file():
             raise NoReport(f"Playwright could not merge them: {said.strip()[-SAID_CHARS:]}")
         await asyncio.to_thread(_replace, html, target)
+
+
+def _config(folder: Path, project: Path) -> Path:
+    """Each attempt at an upload has a folder of its own: that all of them are this project, only a config can say."""
+    path = folder / "merge.config.js"
+    path.write_text(f"module.exports = {json.dumps({'testDir': str(project.resolve())})};\n", encoding="utf-8")
+    return path
 
 
 async def _run(argv: Sequence[str], folder: Path, env: dict[str, str]) -> str:

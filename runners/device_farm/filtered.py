@@ -87,10 +87,16 @@ class FilteredRequest:
         return getattr(self._request, name)
 
     async def spawn(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | str | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | str | None = None,
+        stdin: bytes | Path | None = None,
+        output: Path | None = None,
     ) -> Process:
         """As the request's."""
-        return await self._request.spawn(argv, env=env, cwd=cwd, output=self.output)
+        return await self._request.spawn(argv, env=env, cwd=cwd, stdin=stdin, output=output or self.output)
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         """As the request's; a test's title may be the message."""
