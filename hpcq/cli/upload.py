@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from hpcq.client import Client
 
 
+def _plain(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """A pipe or a device may never end."""
+    if not (path.is_file() or path.is_dir()):
+        raise click.BadParameter(f"{path} is neither a file nor a folder")
+    return path
+
+
 @click.command()
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=click.Path(exists=True, path_type=Path), callback=_plain)
 @click.option("--app-version-id", help="Name it, as a build that jobs are to test.")
 @click.option("--org-id", help="The org whose name that is.")
 @json_option
