@@ -1,5 +1,6 @@
 """Fixtures of the tests that run against a real server."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,15 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
 def server(make_server: MakeServer) -> ServerProcess:
     """A server with the default settings."""
     return make_server()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server whose data folder has 8 MB, in a mount namespace of its own."""
+    data = tmp_path / "data"
+    data.mkdir()
+    flags = "-m" if os.geteuid() == 0 else "-rm"
+    mount = f'mount -t tmpfs -o size=8m tmpfs {data} && exec "$@"'
+    server = ServerProcess(tmp_path, prefix=["unshare", flags, "sh", "-c", mount, "sh"])
+    yield server.start()
+    server.close()

@@ -193,18 +193,6 @@ def test_the_same_file_from_many_at_once_is_kept_once(server: ServerProcess) -> 
     assert server.request("GET", f"/v1/blobs/{sum_of(data)}").body == data
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server whose data folder has 8 MB, in a mount namespace of its own."""
-    data = tmp_path / "data"
-    data.mkdir()
-    flags = "-m" if os.geteuid() == 0 else "-rm"
-    mount = f'mount -t tmpfs -o size=8m tmpfs {data} && exec "$@"'
-    server = ServerProcess(tmp_path, prefix=["unshare", flags, "sh", "-c", mount, "sh"])
-    yield server.start()
-    server.close()
-
-
 def test_a_full_disk_is_507_and_the_store_keeps_its_space(small: ServerProcess) -> None:
     assert put(small, b"x" * (1 << 20)).status == 201
     assert put(small, b"y" * (16 << 20)).status == 507, "by its length"

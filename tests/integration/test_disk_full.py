@@ -1,25 +1,9 @@
 """A full disk is a definite no: nothing that was acknowledged is lost, reads answer, and it mends itself."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.support.server import ServerProcess
 from tests.support.wait import wait_until_blocking
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server whose data folder has 8 MB, in a mount namespace of its own."""
-    data = tmp_path / "data"
-    data.mkdir()
-    flags = "-m" if os.geteuid() == 0 else "-rm"
-    mount = f'mount -t tmpfs -o size=8m tmpfs {data} && exec "$@"'
-    server = ServerProcess(tmp_path, prefix=["unshare", flags, "sh", "-c", mount, "sh"])
-    yield server.start()
-    server.close()
 
 
 def _ballast(server: ServerProcess) -> Path:
