@@ -22,12 +22,12 @@ from hpcq.core.events import Draining, StopRequested
 from hpcq.core.job import StopReason
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import environment, recovery
-from hpcq.engine.admission import Numbers
 from hpcq.engine.attempt import Surroundings
 from hpcq.engine.blobs import Blobs
 from hpcq.engine.devices import check_one_queue
 from hpcq.engine.engine import Engine, Parts
 from hpcq.engine.lane import Lane
+from hpcq.engine.numbers import Numbers
 from hpcq.engine.orphans import become_subreaper
 from hpcq.engine.registry import Found, find_runners
 from hpcq.engine.schedules import Schedules
@@ -235,7 +235,7 @@ def _spare_collector() -> None:
     """What waits is long-lived and has no cycles: walking a million jobs again and again would find nothing."""
     gc.freeze()
     gc.enable()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(10_000, 5, 200)  # passes of some 10 ms each, also while a hundred thousand jobs come in
 
 
 def serve(settings: Settings, *, rehearse: bool = False) -> int:

@@ -14,6 +14,7 @@ from hpcq.api.query import ListQuery, WaitQuery
 from hpcq.api.table import Call, Route, reply
 from hpcq.core.job import FINAL
 from hpcq.engine import splitting
+from hpcq.engine.slices import let_go
 from hpcq.engine.spec import JobPatch, JobSpec
 from hpcq.store.cursor import BadCursor
 
@@ -63,7 +64,9 @@ async def _submit_one(call: Call[WaitQuery, None], raw: Any) -> web.Response:
 async def _submit_many(call: Call[WaitQuery, None], body: AsyncIterator[bytes], parser: bulk.Parser) -> web.Response:
     key = _key(call.request)
     raws = await bulk.collect(body, parser, call.settings.limits.bulk_jobs)
-    return await _keep_many(call, await splitting.accept(call.engine, raws, org=call.caller.org, key=key, bulk=True))
+    accepted = await splitting.accept(call.engine, raws, org=call.caller.org, key=key, bulk=True)
+    await let_go(raws)
+    return await _keep_many(call, accepted)
 
 
 async def _keep_many(call: Call[WaitQuery, None], accepted: splitting.Accepted) -> web.Response:

@@ -122,6 +122,7 @@ async def _listen(hub: EventHub, metrics: Metrics) -> None:
             for start in range(0, len(events), SLICE):
                 metrics.count(events[start : start + SLICE])
                 await asyncio.sleep(0)
+            del events  # those of a bulk must not live until the next come
     finally:
         hub.unsubscribe(subscription)
 

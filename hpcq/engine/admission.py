@@ -16,11 +16,12 @@ from hpcq.engine.ids import uuid7
 from hpcq.engine.intake import Intake, Need, Prepared, policy, resources_of
 from hpcq.engine.lane import Lane
 from hpcq.engine.messages import Cancel, Edit, Message, Retry, Submit
+from hpcq.engine.numbers import Numbers
 from hpcq.engine.round import Gathering
+from hpcq.engine.slices import SLICE
 from hpcq.engine.spec import wall
-from hpcq.store.rows import Counters, EditRow, JobRow, KeyRow, Lookup, NewRow, PinRow, Resolved
+from hpcq.store.rows import EditRow, JobRow, KeyRow, Lookup, NewRow, PinRow, Resolved
 
-SLICE = 1000  # jobs of a large submit, between which the loop serves others
 KEY_LIFE_S = 86400.0  # for so long an idempotency key is kept
 REQUEST = "request:"  # begins the stored keys that cover a whole request
 Resolve = Callable[[Lookup], Awaitable[Resolved]]
@@ -35,22 +36,6 @@ class Submission:
     created: bool  # False: an idempotency key was used before, and these are the first jobs
     job: int | None = None  # of a single new job
     row: JobRow | None = None  # the same, as it was committed
-
-
-class Numbers:
-    """The last numbers given out."""
-
-    def __init__(self, counters: Counters) -> None:
-        self.job = counters.job
-        self.by_org = dict(counters.numbers)
-
-    def next_job(self) -> int:
-        self.job += 1
-        return self.job
-
-    def next_number(self, org_id: str) -> int:
-        self.by_org[org_id] = number = self.by_org.get(org_id, 0) + 1
-        return number
 
 
 def _ends(row: KeyRow) -> tuple[str, ...]:
@@ -139,6 +124,11 @@ class Admission:
         kept = {key: known.keys[key] for key, ends in behind.items() if all(job_id in jobs for job_id in ends)}
         self._known = replace(known, keys=kept, jobs=jobs)
 
+    def close_round(self) -> None:
+        """Forget what was of this round only: a hundred thousand rows must not wait for the next one."""
+        self._known = Resolved({}, {})
+        self._fresh = {}
+
     # Submits.
 
     async def submit(self, message: Submit, gathering: Gathering, waiting: int) -> tuple[Submission, list[Submitted]]:
@@ -207,10 +197,10 @@ class Admission:
     ) -> tuple[Submission, list[Submitted]]:
         ids: list[str] = []
         places: list[Place] = []
-        rows: list[NewRow] = []
         events: list[Submitted] = []
         batch: list[NewJob] = []
         at = gathering.now.wall
+        jobs = iter(self.numbers.next_jobs(len(message.jobs) - len(repeats)))
         for index, prepared in enumerate(message.jobs):
             if index in repeats:
                 place = self._named(prepared.treatment.org_id, repeats[index])
@@ -218,12 +208,12 @@ class Admission:
                 ids.append(repeats[index])
                 places.append(place)
                 continue
-            row, new = self._new(prepared, at, places, ids)
+            row, new = self._new(next(jobs), prepared, at, places, ids)
             if prepared.named:
                 row = self._pinned(row, prepared, gathering)
             ids.append(row.id)
             places.append((row.job, None))
-            rows.append(row)
+            gathering.inserts[row.job] = self._fresh[row.id] = row
             batch.append(new)
             if prepared.key:
                 self._keep_key(gathering, prepared.treatment.org_id, prepared.key, prepared.digest(), [row.id])
@@ -235,16 +225,16 @@ class Admission:
             events.append(Submitted(tuple(batch)))
         if message.key:
             self._keep_key(gathering, _scope(message), REQUEST + message.key, digest, ids)
-        gathering.inserts.update((row.job, row) for row in rows)
-        self._fresh.update((row.id, row) for row in rows)
-        single = rows[0].job if len(rows) == len(ids) == 1 else None
+        single = events[0].jobs[0].job if events and len(ids) == 1 else None
         if single is not None:
             gathering.rest.starts.append(single)  # read back within the commit's hop
-        return Submission(ids, bool(rows) or not repeats, single), events
+        return Submission(ids, bool(events) or not repeats, single), events
 
-    def _new(self, prepared: Prepared, at: float, places: list[Place], ids: list[str]) -> tuple[NewRow, NewJob]:
+    def _new(
+        self, job: int, prepared: Prepared, at: float, places: list[Place], ids: list[str]
+    ) -> tuple[NewRow, NewJob]:
         runner, treatment, name, tags, batch_key, spec, needs, run_at, expires_at, *_ = prepared
-        job, org_id = self.numbers.next_job(), treatment.org_id
+        org_id = treatment.org_id
         number = self.numbers.next_number(org_id)
         depends_on: tuple[Dependency, ...] = ()
         if needs:

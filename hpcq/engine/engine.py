@@ -15,7 +15,7 @@ from hpcq.core.events import Recalled, Ticked
 from hpcq.core.job import State, Treatment
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import errors, queue_changes
-from hpcq.engine.admission import Admission, Numbers, Submission
+from hpcq.engine.admission import Admission, Submission
 from hpcq.engine.alarm import Alarm, now
 from hpcq.engine.attempt import Attempt, Surroundings
 from hpcq.engine.floor import Floor
@@ -37,6 +37,7 @@ from hpcq.engine.messages import (
     SaveSchedule,
     Submit,
 )
+from hpcq.engine.numbers import Numbers
 from hpcq.engine.round import Gathering
 from hpcq.engine.spawned import spawn
 from hpcq.engine.spec import JobPatch
@@ -190,6 +191,8 @@ class Engine:
         self._alarm.set(*self.core.wakes())
         self._round_done.set()
         self._round_done.clear()
+        self._admission.close_round()
+        await gathering.let_go()
 
     async def _commit(self, gathering: Gathering) -> Committed:
         if gathering.empty:

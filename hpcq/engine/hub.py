@@ -35,14 +35,17 @@ class Subscription:
         self._closed = True
         self._ready.set()
 
+    def _taken(self) -> list[EventRow]:
+        events = list(self._pending)
+        self._pending.clear()
+        return events
+
     async def __aiter__(self) -> AsyncIterator[list[EventRow]]:
         while True:
             await self._ready.wait()
             self._ready.clear()
             if self._pending:
-                events = list(self._pending)
-                self._pending.clear()
-                yield events
+                yield self._taken()
             if self.overflowed or self._closed:
                 return
 

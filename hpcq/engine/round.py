@@ -10,11 +10,11 @@ from hpcq.core.effects import Effect, Recall, Save, Start, Stop
 from hpcq.core.job import FINAL, Moment, State
 from hpcq.engine.attempt import Attempt
 from hpcq.engine.messages import Ended
+from hpcq.engine.slices import SLICE, let_go
 from hpcq.engine.testcases import believed, merged, result_of, to_json
 from hpcq.plugin import Outcome
 from hpcq.store.rows import AttemptRow, CaseRow, NewRow, Round, SaveRow, VerdictsRow
 
-SLICE = 5000
 Acting = Start | Stop | Recall
 FAILING = ("job.failed", "job.retrying")  # after these a job shows its attempt's error; not after a cancel or a drain
 
@@ -115,6 +115,12 @@ class Gathering:
                 round_.inserts.append((new, row))
         round_.starts.extend(effect.job for effect in self.acting if isinstance(effect, Start))
         return round_
+
+    async def let_go(self) -> None:
+        """Free a large round in slices."""
+        self.inserts.clear()
+        self.saves.clear()
+        await let_go(self.rest.inserts)
 
     @property
     def empty(self) -> bool:

@@ -1,5 +1,6 @@
 """A job with `"split": "file"` becomes one job for each file of its tests, at submit; the longest goes first."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from hpcq.engine.admission import KEY_LIFE_S, REQUEST
 from hpcq.engine.alarm import now
 from hpcq.engine.errors import BadSpec, FieldError, Unavailable
 from hpcq.engine.intake import Prepared
+from hpcq.engine.slices import SLICE
 from hpcq.engine.verdict import plain
 from hpcq.plugin import Part, Rejected
 from hpcq.store.rows import Lookup
@@ -54,7 +56,7 @@ async def accept(
 ) -> Accepted:
     """Validate as Intake.accept does, and split what asks for it. Raises BadSpec, Unavailable."""
     asked = await engine.intake.accept(raws, org=org, bulk=bulk)
-    wanted = {place for place, job in enumerate(asked) if asks(raws[place], job)}
+    wanted = await _asking(raws, asked)
     if not wanted:
         return Accepted(asked, key)
     if len(wanted) > SPLITS_MOST:
@@ -81,6 +83,16 @@ async def accept(
 def asks(raw: Any, job: Prepared) -> bool:
     """Whether this job, validated as that, is to be split."""
     return MARK in job.spec and bool(raw["params"].get("split") == "file")
+
+
+async def _asking(raws: Sequence[Any], asked: Sequence[Prepared]) -> set[int]:
+    found: set[int] = set()
+    for first in range(0, len(asked), SLICE):
+        jobs = enumerate(asked[first : first + SLICE], first)
+        found.update(place for place, job in jobs if asks(raws[place], job))
+        if len(asked) > SLICE:
+            await asyncio.sleep(0)
+    return found
 
 
 async def _was_used(engine: "Engine", org_id: str, key: str) -> bool:

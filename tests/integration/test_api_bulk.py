@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,19 @@ def test_others_are_served_while_a_large_request_is_taken_in(server: ServerProce
     assert answers == [201]
     assert served >= 10, "the loop was held up"
     assert server.get("/v1/jobs/summary?tag=bulk:large")["total"] == 20_000
+
+
+def test_a_large_bulk_takes_little_memory_a_job(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, CONFIG).start()
+    before = peak_kib(server)
+    body = b"\n".join(json.dumps(job).encode() for job in specs(20_000, "memory"))
+    assert server.request("POST", "/v1/jobs", body, NDJSON).status == 201
+    took = peak_kib(server) - before
+    server.close()
+    assert took / 20_000 < 4, f"{took} KiB for 20,000 jobs"  # 2 here; 6 before each spec was kept snugly
+
+
+def peak_kib(server: ServerProcess) -> int:
+    """The most memory that the server has ever had."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])

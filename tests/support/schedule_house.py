@@ -10,10 +10,10 @@ from hpcq.config import Settings
 from hpcq.core.job import FINAL
 from hpcq.core.scheduler import Scheduler
 from hpcq.engine import recovery
-from hpcq.engine.admission import Numbers
 from hpcq.engine.alarm import now
 from hpcq.engine.attempt import Surroundings
 from hpcq.engine.engine import Engine, Parts
+from hpcq.engine.numbers import Numbers
 from hpcq.engine.schedules import Schedules
 from hpcq.server import make_lanes
 from hpcq.store.filter import Filter

@@ -9,12 +9,13 @@ import pytest
 
 from hpcq.config import Settings
 from hpcq.core.job import State
-from hpcq.engine.admission import Admission, Numbers, Submission
+from hpcq.engine.admission import Admission, Submission
 from hpcq.engine.alarm import now
 from hpcq.engine.errors import BadSpec, Conflict
 from hpcq.engine.intake import Intake
 from hpcq.engine.many import act
 from hpcq.engine.messages import Submit
+from hpcq.engine.numbers import Numbers
 from hpcq.engine.round import Gathering
 from hpcq.engine.spec import JobPatch
 from hpcq.server import make_lanes
