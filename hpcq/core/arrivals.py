@@ -38,19 +38,28 @@ def reopened(book: Book, event: Reopened) -> None:
 
 
 def loaded(book: Book, event: Loaded) -> None:
-    """Waiting jobs from the store: only what has changed meanwhile is saved."""
+    """Waiting jobs from the store, a million at a start: only what has changed meanwhile is saved."""
+    treatment: Treatment | None = None
+    kind: Kind | None = None
     for new in event.jobs:
-        if book.knows(new.job):
+        if kind is None or new.treatment is not treatment or not kind.held:
+            treatment = new.treatment
+            kind = book.kind(treatment)
+        job = new.job
+        if book.knows(job):
             continue
-        kind = book.kind(new.treatment)
-        if new.state is State.QUEUED:
-            _enter(book, new, kind)
-            book.put(new.job, kind, new.history, None, saved=State.QUEUED)
-        elif new.state is State.DELAYED:
-            _enter(book, new, kind)
-            book.put(new.job, kind, new.history, "job.queued", due=new.run_at, saved=State.DELAYED)
-        else:
+        if new.state is not State.QUEUED and new.state is not State.DELAYED:
             _admit(book, new, kind, new.history, None)
+            continue
+        kind.held += 1
+        if new.expires_at is not None and new.history.attempt == 0:
+            book.expiries.set(job, new.expires_at)
+        if new.state is State.QUEUED and new.history is FRESH:
+            book.enqueue(job, kind)
+        elif new.state is State.QUEUED:
+            book.put(job, kind, new.history, None, saved=State.QUEUED)
+        else:
+            book.put(job, kind, new.history, "job.queued", due=new.run_at, saved=State.DELAYED)
 
 
 def _enter(book: Book, new: NewJob, kind: Kind) -> None:

@@ -16,7 +16,7 @@ from hpcq.engine.engine import Engine
 from hpcq.engine.lane import ATTACH_S
 from hpcq.engine.round import Gathering
 from hpcq.engine.verdict import said
-from hpcq.store.rows import JobRow
+from hpcq.store.rows import JobRow, LoadedSlice
 
 log = logging.getLogger("hpcq.recovery")
 SLICE = 1000
@@ -87,17 +87,17 @@ def _furnish(engine: Engine, gathering: Gathering) -> None:
 async def _load(engine: Engine, gathering: Gathering) -> tuple[int, list[JobRow]]:
     """Waiting jobs go to the core slice by slice; the active ones are returned."""
     active: list[JobRow] = []
-    after, waiting = 0, 0
-    more = True
-    while more:
-        part = await engine.writer.load(after, SLICE * 10)
+    waiting = 0
+    coming: asyncio.Future[LoadedSlice] | None = asyncio.ensure_future(engine.writer.load(0, SLICE * 10))
+    while coming is not None:
+        part = await coming  # the store reads the next slice while the core takes this one
+        coming = asyncio.ensure_future(engine.writer.load(part.last, SLICE * 10)) if part.more else None
         for first in range(0, len(part.waiting), SLICE):
             jobs = part.waiting[first : first + SLICE]
             gathering.add(engine.core.handle(Loaded(jobs), gathering.now))
             await asyncio.sleep(0)
         waiting += len(part.waiting)
         active.extend(part.active)
-        after, more = part.last, part.more
     return waiting, active
 
 
