@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hpcq import wording
+
 # Variables that begin with HPCQ_ and are no settings: the client's, and what a job sees.
 NOT_SETTINGS = frozenset(
     f"HPCQ_{name}"
@@ -120,7 +122,9 @@ class Retention(Part):
     )
     tests_days: float = Field(default=180, ge=0, description="The runs in the history of tests are kept so long")
     disk_mb: int | None = Field(
-        default=None, ge=1, description="Outputs and artifacts beyond this go, oldest first; unset: no cap"
+        default=None,
+        ge=1,
+        description="Outputs and artifacts beyond this go, oldest first; uploads do not count; unset: no cap",
     )
 
 
@@ -302,13 +306,13 @@ def _nearest(word: str, known: list[str]) -> str:
 
 
 def _sentences(error: ValidationError, file: Path | None) -> Iterator[str]:
-    for problem in error.errors(include_url=False, include_context=False):
+    for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
         where = f"{file}: {place}" if file else place
         if problem["type"] == "extra_forbidden":
             yield f"{where} is not a setting{_nearest(str(problem['loc'][-1]), _known_beside(problem['loc']))}"
         else:
-            yield f"{where}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"
+            yield f"{where}: {wording.expected(problem)}; found {problem['input']!r}"
 
 
 def _known_beside(loc: tuple[int | str, ...]) -> list[str]:

@@ -142,7 +142,8 @@ def _check_content_type(request: web.Request) -> None:
     charset = (request.charset or "utf-8").lower()
     if len(types) != 1 or request.content_type not in accepted or charset not in ("utf-8", "utf8"):
         found = ", ".join(types) or "no Content-Type"
-        raise Problem(415, f"a body must be {' or '.join(accepted)}; found {found}", headers={"Accept": JSON})
+        text = f"a body must be {' or '.join(accepted)}; found {found}; send the header Content-Type: {accepted[0]}"
+        raise Problem(415, text, headers={"Accept": JSON})
 
 
 def _accepted(request: web.Request) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from hpcq.engine import errors as engine_errors
 log = logging.getLogger(__name__)
 
 MAX_ERRORS = 100  # of one answer; the rest is counted in `detail`
+SAID = 10  # of them, where the `detail` spells them out
 
 FieldProblem = dict[str, str]  # {"pointer": "/params/size", "detail"} or {"parameter": "limit", "detail"}
 
@@ -45,6 +46,13 @@ def at(pointer: str, detail: str, status: int = 422) -> Problem:
 def at_parameter(name: str, detail: str, status: int = 422) -> Problem:
     """One bad query parameter."""
     return Problem(status, f"query parameter {name}: {detail}", [{"parameter": name, "detail": detail}])
+
+
+def at_parameters(bad: Sequence[tuple[str, str]]) -> Problem:
+    """422 that says of each of these parameters of the query (name, detail) what is wrong; they are few and short."""
+    where = "query parameter" if len(bad) == 1 else "query parameters"
+    said = "; ".join(f"{name}: {detail}" for name, detail in bad[:SAID])
+    return Problem(422, f"{where} {said}", [{"parameter": name, "detail": detail} for name, detail in bad])
 
 
 def not_found(detail: str) -> Problem:
@@ -94,13 +102,8 @@ def of_exception(error: Exception) -> Problem:
 
 def in_body(errors: Sequence[engine_errors.FieldError]) -> Problem:
     """422 that names each of these fields of the body."""
-    return fields([{"pointer": bad.pointer, "detail": bad.detail} for bad in errors])
-
-
-def fields(errors: Sequence[FieldProblem]) -> Problem:
-    """422 for fields of the body or parameters of the query."""
     where = "1 field is" if len(errors) == 1 else f"{len(errors)} fields are"
-    return Problem(422, f"{where} not acceptable", errors)
+    return Problem(422, f"{where} not acceptable", [{"pointer": bad.pointer, "detail": bad.detail} for bad in errors])
 
 
 def _of_engine(error: engine_errors.EngineError) -> Problem:

@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from hpcq import wording
 from hpcq.api import json_body, problem
 from hpcq.api.caller import CALLER, Caller
 from hpcq.engine.intake import field_errors
@@ -136,12 +137,12 @@ def _no_query(request: web.Request) -> None:
 
 def _bad_query(error: ValidationError, model: type[BaseModel]) -> problem.Problem:
     errors = []
-    for bad in error.errors(include_url=False, include_context=False, include_input=False):
-        detail = bad["msg"].removeprefix("Value error, ")
+    for bad in error.errors(include_url=False):
+        detail = wording.said(bad)
         if bad["type"] == "extra_forbidden":
             detail = f"no such parameter; there are {', '.join(model.model_fields)}"
-        errors.append({"parameter": str(bad["loc"][0]) if bad["loc"] else "", "detail": detail})
-    return problem.fields(errors)
+        errors.append((str(bad["loc"][0]) if bad["loc"] else "", detail))
+    return problem.at_parameters(errors)
 
 
 def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

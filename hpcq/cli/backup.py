@@ -19,8 +19,9 @@ from hpcq.cli.output import busy, print_json, say
 def backup(file: Path, data_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Copy the store to FILE: jobs, results, events, schedules.
 
-    It reads one snapshot, so the server may go on working meanwhile. Outputs and artifacts are plain files in the
-    folder `jobs` beside the store. To restore, put FILE in the place of hpcq.db while no server runs.
+    It reads one snapshot, so the server may go on working meanwhile. Outputs, artifacts and uploads are not in it: they
+    are plain files in the folders `jobs` and `blobs` beside the store; copy those after it. To restore, put FILE in the
+    place of hpcq.db, and the folders beside it, while no server runs.
     """
     store = _store(data_dir, config_file)
     with busy(f"copying {store}"):
@@ -29,7 +30,7 @@ def backup(file: Path, data_dir: Path | None, config_file: Path | None, as_json:
         print_json({"file": str(file.absolute()), "bytes": file.stat().st_size, "jobs": jobs})
     else:
         click.echo(f"{file}: {jobs} jobs, {file.stat().st_size:,} bytes, checked")
-        say(f"outputs and artifacts are not in it: they are files in {store.parent / 'jobs'}")
+        say(f"outputs, artifacts and uploads are not in it: copy the folders jobs and blobs in {store.parent}")
 
 
 def _store(data_dir: Path | None, config_file: Path | None) -> Path:

@@ -107,7 +107,9 @@ def refused(problem: "Problem") -> Code:
     """Say what the server refused, and every field that it names."""
     say(f"hpcq: {clean(problem.detail or problem.title)}")
     for error in problem.errors:
-        say(f"  {clean(error['pointer'] or '/')}: {clean(error['detail'])}")
+        line = f"{error['pointer'] or '/'}: {error['detail']}"
+        if line not in problem.detail:  # which names the parameters of a query itself
+            say(f"  {clean(line)}")
     return Code.USAGE if 400 <= problem.status < 500 and problem.status != 409 else Code.FAILED
 
 

@@ -23,10 +23,10 @@ CONFIGS = tuple(f"{name}.config.{ending}" for name in ("appwright", "playwright"
 SPEC = re.compile(r"\.[cm]?[jt]sx?$")  # what a file of tests ends with, where it cannot be looked at
 URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 OUTPUTS = ("artifacts_dir", "report_dir", "out", "junit")  # options that name what we write ourselves
-# Of an uploaded project: what is made anew where it runs, what earlier runs left, what editors and systems keep.
-LEFT_OUT = (
-    "node_modules", ".git", ".hg", ".svn", "test-results", "playwright-report", "blob-report", "__pycache__", ".venv",
-    ".cache", ".nyc_output", ".gradle", ".idea", ".vscode", ".DS_Store", "Thumbs.db",
+# Of a project, beside what of no folder is uploaded: what is made anew where it runs, what editors and systems keep.
+MADE_ANEW = (
+    "node_modules", ".hg", ".svn", ".venv", ".cache", ".nyc_output", ".gradle", ".idea", ".vscode", ".DS_Store",
+    "Thumbs.db",
 )  # fmt: skip
 
 TESTS = (
@@ -113,7 +113,7 @@ def _file(app: str) -> Path:
     return path
 
 
-async def upload(client: "Client", path: Path, leave_out: Collection[str] = LEFT_OUT) -> str:
+async def upload(client: "Client", path: Path, leave_out: Collection[str] = ()) -> str:
     """Send a file or a folder unless the server has it, and say which; its SHA-256."""
     name, size = clean(_plain(path).name), 0
     with busy(f"looking at {name}") as words:
@@ -192,11 +192,13 @@ def _split(path: str, folder: Path | None) -> Spec:
 
 def left_out(options: Mapping[str, Any]) -> tuple[str, ...]:
     """Of the project to be uploaded: also what we write, and the build, so that the same project has the same sum."""
+    from hpcq.client.uploads import LEFT_OUT
+
     ours = [options[name] for name in OUTPUTS if options.get(name)]
     written = [_plain(Path(str(path))) for path in (*ours, options["app"]) if path]
     top = _plain(options["project_dir"])
     inside = [path for path in written if path != top and path.is_relative_to(top)]
-    return (*LEFT_OUT, *(f"/{path.relative_to(top).as_posix()}" for path in inside))
+    return (*LEFT_OUT, *MADE_ANEW, *(f"/{path.relative_to(top).as_posix()}" for path in inside))
 
 
 def _commit(folder: Path, leave_out: Collection[str]) -> str | None:

@@ -59,8 +59,8 @@ def explain(book: Book, job: int, now: Moment) -> Explanation | None:
         reasons += _turns(case)
         if not reasons:
             reasons = [Reason("slots_busy", "it is next: it starts with the next decision")]
-    suggestions = [text for reason in reasons if (text := _suggest(case, reason)) is not None]
-    return Explanation(state, reasons, estimated_start(book, job, kind, now), suggestions)
+    suggestions = dict.fromkeys(text for reason in reasons if (text := _suggest(case, reason)) is not None)
+    return Explanation(state, reasons, estimated_start(book, job, kind, now), list(suggestions))
 
 
 def _active(active: Active) -> Reason:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from hpcq import wording
 from hpcq.core.job import On, RetryPolicy, Treatment
 from hpcq.engine.errors import BadSpec, FieldError, Forbidden, Unavailable
 from hpcq.engine.inputs import Named, named_in
@@ -48,6 +49,7 @@ class Prepared(NamedTuple):
     key: str | None = None
     delay_s: float | None = None  # what `run_at` was made of
     named: tuple[Named, ...] = ()  # the uploaded files that its params name
+    unread: bytes = b""  # what else the body said, which the job does not keep
 
     def digest(self) -> bytes:
         """SHA-256 of all but the key: "the same body" of an idempotent submit."""
@@ -55,7 +57,7 @@ class Prepared(NamedTuple):
         parts = (t.queue, t.org_id, t.priority, t.session_key, t.resources, t.requires, t.timeout_s, t.retries)
         when = self.run_at if self.delay_s is None else ("delay", self.delay_s)
         text = repr((parts, self.name, self.batch_key, when, self.expires_at)).encode()
-        return hashlib.sha256(text + b"\0" + self.spec).digest()
+        return hashlib.sha256(text + b"\0" + self.spec + self.unread).digest()
 
 
 def pointer(loc: Sequence[int | str], body: Any) -> str:
@@ -77,8 +79,8 @@ def pointer(loc: Sequence[int | str], body: Any) -> str:
 def field_errors(error: ValidationError, body: Any, prefix: str = "") -> list[FieldError]:
     """Every field that pydantic refused, as pointers into `body` behind `prefix`."""
     return [
-        FieldError(prefix + pointer(problem["loc"], body), problem["msg"].removeprefix("Value error, "))
-        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        FieldError(prefix + pointer(problem["loc"], body), wording.said(problem))
+        for problem in error.errors(include_url=False)
     ]
 
 
@@ -165,8 +167,7 @@ class Intake:
         if lane is not None and lane.broken:
             raise Unavailable(f"queue {lane.name}: its runner {lane.runner_name} could not be loaded: {lane.broken}")
         if lane is None and isinstance(queue, str):
-            known = ", ".join(sorted(self._lanes))
-            errors.append(FieldError("/queue", f"there is no queue {queue!r}; there are {known}"))
+            errors.append(FieldError("/queue", self._unknown(queue)))
         if spec is None or lane is None:
             return None
         if org is not None and "org_id" in spec.model_fields_set and spec.org_id != org:
@@ -176,6 +177,10 @@ class Intake:
         needs = tuple(Need(need.on, need.job, need.index) for need in spec.depends_on)
         treatment = self.treatment(spec, lane, org or spec.org_id, spec.batch_key)
         return Template(spec, lane, treatment, needs, tuple(spec.tags.items()), kept)
+
+    def _unknown(self, queue: str) -> str:
+        known = ", ".join(sorted(self._lanes))
+        return f"there is no queue {queue!r}; there are {known}; a config makes others: hpcq serve --config FILE"
 
     async def _params(self, lane: Lane, params: dict[str, Any], errors: list[FieldError]) -> Any:
         if bad := unreadable(params):
@@ -242,7 +247,8 @@ class Intake:
         try:
             return await _asked(lane, lambda: lane.session_key(lane.validate(params)))
         except ValidationError as error:
-            text = f"runner {lane.runner_name} makes no key of the job's params: it takes them no more: {error}"
+            wrong = "; ".join(f"{bad.pointer[1:]}: {bad.detail}" for bad in field_errors(error, params))
+            text = f"runner {lane.runner_name} makes no key of the job's params: it takes them no more: {wrong}"
             raise BadSpec([FieldError("/batch_key", text)]) from None
 
     def shared(self, treatment: Treatment) -> Treatment:

@@ -14,6 +14,7 @@ from hpcq.engine.host import Host, LoopHost, Overrun, ThreadHost
 from hpcq.engine.registry import Found
 from hpcq.engine.verdict import checked_health, plain, said
 from hpcq.plugin import Context, Health, Runner, RunnerError, SlotView
+from hpcq.wording import expected
 
 T = TypeVar("T")
 log = logging.getLogger("hpcq.lane")
@@ -64,7 +65,7 @@ class Lane:
         except ValidationError as error:
             known = sorted([*Queue.model_fields, *self.runner_class.settings.model_fields])
             lines = [
-                f"queues.{self.name}.{'.'.join(map(str, p['loc']))}: {p['msg']}; known keys are {', '.join(known)}"
+                f"queues.{self.name}.{'.'.join(map(str, p['loc']))}: {expected(p)}; known keys are {', '.join(known)}"
                 for p in error.errors(include_url=False)
             ]
             raise ConfigError("\n".join(lines)) from None

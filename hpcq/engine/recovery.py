@@ -15,6 +15,7 @@ from hpcq.engine.attempt import Attempt
 from hpcq.engine.engine import Engine
 from hpcq.engine.lane import ATTACH_S
 from hpcq.engine.round import Gathering
+from hpcq.engine.spawned import spawn
 from hpcq.engine.verdict import said
 from hpcq.store.rows import JobRow, LoadedSlice
 
@@ -88,10 +89,10 @@ async def _load(engine: Engine, gathering: Gathering) -> tuple[int, list[JobRow]
     """Waiting jobs go to the core slice by slice; the active ones are returned."""
     active: list[JobRow] = []
     waiting = 0
-    coming: asyncio.Future[LoadedSlice] | None = asyncio.ensure_future(engine.writer.load(0, SLICE * 10))
+    coming: asyncio.Task[LoadedSlice] | None = spawn(engine.writer.load(0, SLICE * 10), "load")
     while coming is not None:
         part = await coming  # the store reads the next slice while the core takes this one
-        coming = asyncio.ensure_future(engine.writer.load(part.last, SLICE * 10)) if part.more else None
+        coming = spawn(engine.writer.load(part.last, SLICE * 10), "load") if part.more else None
         for first in range(0, len(part.waiting), SLICE):
             jobs = part.waiting[first : first + SLICE]
             gathering.add(engine.core.handle(Loaded(jobs), gathering.now))

@@ -123,9 +123,7 @@ class Views:
 
     def _runner(self, found: Found) -> dict[str, Any]:
         lanes = [lane for lane in self._engine.lanes.values() if lane.runner_name == found.name]
-        problems = (
-            [found.problem] if found.problem else [lane.health.message for lane in lanes if not lane.health.ready]
-        )
+        problems = [found.problem] if found.problem else _in_queues(lanes)
         return {
             "name": found.name,
             "distribution": found.distribution,
@@ -134,7 +132,7 @@ class Views:
             "isolated": found.foreign,
             "queues": sorted(lane.name for lane in lanes),
             "ready": not problems,
-            "message": "; ".join(dict.fromkeys(problems)),
+            "message": "; ".join(problems),
         }
 
     def health(self) -> dict[str, Any]:
@@ -179,6 +177,18 @@ class Views:
         if settings.paused:
             return {"status": "paused", "message": settings.paused_reason or "paused"}
         return {"status": "ok" if lane.name in self._engine.used else "unused", "message": lane.health.message}
+
+
+def _in_queues(lanes: Sequence[Lane]) -> list[str]:
+    """What is wrong in which of a runner's queues."""
+    queues: dict[str, list[str]] = {}
+    for lane in lanes:
+        if not lane.health.ready:
+            queues.setdefault(lane.health.message, []).append(lane.name)
+    return [
+        f"queue{'s' if len(names) > 1 else ''} {', '.join(sorted(names))}: {message}"
+        for message, names in queues.items()
+    ]
 
 
 def _final(row: JobRow) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hpcq.store.statements import Many
 _WAITING = frozenset(state.value for state in WAITING)
 LEAVE, NULL = -1.0, -2.0  # for a time: the column stays; the column becomes NULL
 
+_REOPEN = Many("UPDATE jobs SET run_at = NULL, expires_at = NULL WHERE job IN (", "?", ")")
 _INSERT = Many(
     """INSERT INTO jobs (job, id, lane, number, state, treatment, created_at, updated_at, run_at, expires_at, name,
     batch_key, submitted_seq) VALUES""",
@@ -132,6 +133,8 @@ class Changes:
     def save(self, rows: Sequence[SaveRow]) -> list[EventRow]:
         """Saves of jobs that are there, and their events, in the order of the rows."""
         rows = [self._with_verdict(row) for row in rows]
+        # Who asks for another try asks for it now: the times of the first try are over.
+        _REOPEN.run(self._db, [(row.save.job,) for row in rows if "job.reopened" in row.events])
         found = self._write_saves(rows)
         events: list[EventRow] = []
         for row in rows:

@@ -39,8 +39,7 @@ class TestTestsOnAFarm(RunnerContract):
     leaves = ("attempt-1/blob-report/report-job-1-1.zip", "attempt-1/junit.xml", "attempt-1/report.json")
 
     @pytest.fixture(autouse=True)
-    def _around(self, farm: FakeFarm, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setenv("PWTEST_CACHE_DIR", str(place / "cache"))  # Playwright's own; else it is left in TMPDIR
+    def _around(self, farm: FakeFarm, place: Path) -> Iterator[None]:
         self.settings = {**farm.settings, "project_dir": str(place / "project")}
         app = {"app": str(place / "app.apk")}
         self.succeeds: dict[str, Any] = {"test_path": "tests/login.spec.js", **app}

@@ -211,6 +211,19 @@ async def test_a_final_state_changes_only_by_reopening(writer: Writer, final: St
     )
 
 
+async def test_a_reopened_job_has_neither_its_run_at_nor_its_expiry_any_more(path: Path) -> None:
+    async with writing(path) as writer:
+        await writer.commit(jobs_with([1, 2], run_at=NOW - 5, expires_at=NOW - 1))
+        await writer.commit(Round(NOW, saves=[ended(1, State.FAILED), ended(2, State.FAILED)]))
+        once = History(reopened=1)
+        now = saved(1, State.QUEUED, "job.reopened", history=once)
+        later = saved(2, State.DELAYED, "job.reopened", history=once, due=NOW + 9)
+        await writer.commit(Round(NOW, saves=[now, later]))
+    async with writing(path) as writer:
+        found = {job.job: (job.run_at, job.expires_at) for job in (await writer.load()).waiting}
+    assert found == {1: (None, None), 2: (NOW + 9, None)}
+
+
 async def test_a_save_of_an_unknown_job_is_refused(writer: Writer) -> None:
     with pytest.raises(StoreRefused, match=r"not in the store: \[9\]"):
         await writer.commit(Round(NOW, saves=[saved(9, State.QUEUED)]))

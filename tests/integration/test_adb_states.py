@@ -16,6 +16,7 @@ from tests.support.processes import command_line, marked
 from tests.support.wait import wait_until
 
 LONG = {"command": "echo begun; sleep 600"}
+SHA256 = "0123456789abcdef" * 4
 
 
 @pytest.fixture
@@ -213,6 +214,25 @@ async def test_a_job_that_failed_while_its_phone_was_away_for_a_moment_is_not_to
         outcome = await stage.outcome("adb disconnect $ANDROID_SERIAL; sleep 2; false")
         assert outcome.error.type == "infra"
         await stage.until(phone.serial, "ready")
+
+
+async def test_a_start_does_not_wait_for_the_unpacking_of_a_project_which_a_stop_ends(
+    devices: Lab, phone: FakePhone, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "endless")
+    async with running(devices, serials=[phone.serial]) as stage:
+        stage.blobs = {SHA256: tmp_path / "endless"}
+        request = stage.request({"test_path": "tests", "cwd": {"blob": SHA256}})
+        handle = await asyncio.wait_for(stage.start(request), 20)
+        waiting = asyncio.ensure_future(stage.wait(request, handle, JOB_S))
+        writer = await asyncio.wait_for(asyncio.to_thread((tmp_path / "endless").open, "wb"), 20)  # the child reads it
+        assert not waiting.done()
+        await stage.stop(request, handle, 5.0)
+        outcome = await waiting
+        writer.close()
+    assert outcome.error
+    assert (outcome.error.type, outcome.error.message) == ("signal", "stopped before it began")
+    assert not list(request.folder.rglob("upload-*"))
 
 
 async def test_a_stop_does_not_wait_for_a_bug_report(devices: Lab, phone: FakePhone) -> None:

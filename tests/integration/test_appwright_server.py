@@ -1,16 +1,13 @@
 """Test jobs through a real server: retried, split, cancelled, uploaded, refused."""
 
-import hashlib
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.conftest import MakeServer
-from tests.support.playwright import project
+from tests.support.playwright import packed, project
 from tests.support.server import ServerProcess
 from tests.support.wait import wait_until_blocking
 
@@ -23,23 +20,6 @@ SPEC = "tests/one.spec.js"
 def local(folder: Path) -> str:
     """The configuration of a queue whose jobs are tests of this project."""
     return f"[queues.local]\nslots = 2\nproject_dir = {json.dumps(str(folder))}\n"
-
-
-def upload(server: ServerProcess, data: bytes) -> dict[str, str]:
-    """Put a file onto the server; how params name it."""
-    name = hashlib.sha256(data).hexdigest()
-    answer = server.request("PUT", f"/v1/blobs/{name}", data, {"Content-Type": "application/octet-stream"})
-    assert answer.status in (200, 201), answer.body
-    return {"blob": name}
-
-
-def packed(folder: Path) -> bytes:
-    """A project as a tar, without what npm installs."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
-        for name in ("playwright.config.js", "tests"):
-            tar.add(folder / name, name)
-    return made.getvalue()
 
 
 def test_a_retry_runs_what_failed_and_the_result_is_the_union(make_server: MakeServer, tmp_path: Path) -> None:
@@ -112,7 +92,7 @@ def test_an_uploaded_project_is_run_against_an_uploaded_build(make_server: MakeS
     folder = project(tmp_path / "shop", config, one=spec)
     modules = json.dumps(str(folder / "node_modules"))
     server = make_server(f"[queues.local]\nnode_modules = {modules}\n")
-    params = {"test_path": SPEC, "cwd": upload(server, packed(folder)), "app": upload(server, b"a build")}
+    params = {"test_path": SPEC, "cwd": server.upload(packed(folder)), "app": server.upload(b"a build")}
     job = server.submit("local", params, wait_s=60)
     assert job["state"] == "succeeded", (job["error"], job["result"])
 

@@ -69,6 +69,9 @@ def test_jobs_of_a_runner_that_is_not_ready_are_taken_and_wait(server: ServerPro
     assert reasons[0]["code"] == "runner_unavailable"
     assert word in reasons[0]["message"]
     assert word in server.get("/health")["parts"]["queues"][queue]["message"]
+    runners = {runner["name"]: runner for runner in server.get("/v1/runners")["runners"]}
+    assert not runners[queue]["ready"]
+    assert runners[queue]["message"].startswith(f"queue {queue}: ")
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,11 @@ def test_a_backup_of_a_running_server_holds_every_job(cli: Cli, server: ServerPr
     assert [path.name for path in cli.folder.iterdir()] == ["copy.db"]
 
 
+def test_a_backup_says_which_folders_it_leaves_to_others(cli: Cli, server: ServerProcess) -> None:
+    done = cli("backup", "copy.db", "--data-dir", str(server.data_dir))
+    assert done.err.endswith(f"copy the folders jobs and blobs in {server.data_dir}\n")
+
+
 def test_a_backup_of_no_store_says_so(cli: Cli) -> None:
     done = cli("backup", "copy.db", "--data-dir", str(cli.folder))
     assert done.code == 2

@@ -113,6 +113,14 @@ def test_the_two_example_files_say_hello_from_both_queues(make_server: MakeServe
     assert report["fastest_s"] <= report["average_s"] <= report["slowest_s"] <= report["total_s"]
 
 
+def test_the_example_files_on_a_server_without_their_config_say_what_is_missing(cli: Cli) -> None:
+    done = cli("run", "-f", str(EXAMPLES / "two-queues-jobs.toml"))
+    assert done.code == 2
+    assert "/0/queue: there is no queue 'queue_a'; there are compute" in done.err
+    assert "hpcq serve --config FILE" in done.err
+    assert "hpcq serve --config config/examples/two-queues.toml" in (EXAMPLES / "two-queues-jobs.toml").read_text()
+
+
 def test_a_queue_that_is_closed_and_opened_meanwhile_is_named(cli: Cli) -> None:
     cli("queues", "pause", "noop")
     (cli.folder / "jobs.json").write_text('[{"queue": "noop", "params": {}}]')

@@ -81,6 +81,30 @@ def test_a_whole_job_is_taken_and_shown(server: ServerProcess) -> None:
     assert ours["resources"] == {"cpus": 1, "memory_mb": 512}
 
 
+def test_a_job_that_starts_at_once_is_answered_as_it_was_submitted(server: ServerProcess) -> None:
+    job = submit(server, payload={"duration_seconds": 600})
+    assert (job["status"], job["attempts"], job["started_at"]) == ("pending", 0, None)
+    assert until(server, job["job_id"], "running")["attempts"] == 1
+    server.request("POST", f"/v1/jobs/{job['job_id']}/cancel")
+
+
+def test_null_is_as_good_as_nothing(server: ServerProcess) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(name for name in WHOLE if name != "type")
+    job = submit(server, **nothing, idempotency_key=None)
+    assert (job["priority"], job["max_attempts"], job["depends_on"]) == ("normal", 1, [])
+    inner: dict[str, Any] = {
+        "payload": {"command": None, "operation": None, "duration_seconds": None, "should_fail": None},
+        "resource_requirements": {"cpu_units": None, "memory_mb": None},
+        "retry_config": {"max_attempts": None, "backoff_multiplier": None},
+    }
+    job = submit(server, **inner)
+    assert (server.job(job["job_id"])["queue"], job["max_attempts"]) == ("noop", 3)
+    command = submit(server, payload={"command": "true", "env": None, "cwd": None, "test_path": None})
+    assert server.job(command["job_id"])["params"] == {"command": "true"}
+    answer = server.request("POST", "/jobs/", {"type": None})
+    assert (answer.status, answer.json["detail"]) == (422, "type: is required")
+
+
 def test_only_type_is_required(server: ServerProcess) -> None:
     answer = server.request("POST", "/jobs/", {"type": "ping"})
     assert (answer.status, answer.json["priority"]) == (201, "normal")
@@ -142,6 +166,17 @@ def test_the_same_key_is_the_same_job(server: ServerProcess) -> None:
     assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/idempotency_key")
 
 
+def test_the_same_key_with_another_payload_is_told_also_where_nobody_reads_it(server: ServerProcess) -> None:
+    users: dict[str, Any] = {"payload": {"table": "users", "rows": [1, 2]}, "idempotency_key": "table"}
+    first = submit(server, **users)
+    same = {"rows": [1, 2], "table": "users", "duration_seconds": None}
+    assert submit(server, payload=same, idempotency_key="table")["job_id"] == first["job_id"]
+    for payload in ({"table": "orders", "rows": [1, 2]}, {"table": "users"}, {}):
+        answer = server.request("POST", "/jobs/", {"type": "any", "payload": payload, "idempotency_key": "table"})
+        assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/idempotency_key")
+        assert "another body" in answer.json["detail"]
+
+
 @pytest.mark.usefixtures("paused")
 def test_a_list_is_newest_first_and_narrowed_by_status_type_and_limit(server: ServerProcess) -> None:
     kind = "listed"
@@ -161,10 +196,26 @@ def test_a_list_is_newest_first_and_narrowed_by_status_type_and_limit(server: Se
     assert {job["status"] for job in server.get("/jobs?status=success")} <= {"success"}
 
 
-@pytest.mark.parametrize("query", ["status=done", "limit=many", "limit=0", "limit=1001"])
-def test_a_bad_query_is_422_with_a_detail(server: ServerProcess, query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("status=done", "there are blocked, pending, running, success, failed, cancelled"),
+        ("limit=many", 'limit: must be a whole number; found "many"'),
+        ("limit=0", 'limit: must be at least 1; found "0"'),
+        ("limit=1001", 'limit: must be at most 1000; found "1001"'),
+        ("limit=0&status=done", "there is no status 'done'"),
+        ("limit=0&status=done", "limit: must be at least 1"),
+        ("limit=1&limit=2", "limit: given more than once"),
+    ],
+)
+def test_a_bad_query_is_422_whose_detail_names_the_parameter_and_what_is_allowed(
+    server: ServerProcess, query: str, detail: str
+) -> None:
     answer = server.request("GET", f"/jobs/?{query}")
-    assert (answer.status, bool(answer.json["detail"])) == (422, True)
+    assert answer.status == 422
+    assert detail in answer.json["detail"]
+    stream = server.request("GET", "/jobs/stream?since=-1")
+    assert stream.json["detail"] == 'query parameter since: must be at least 0; found "-1"'
 
 
 def test_logs_are_what_happened_and_then_what_it_printed(server: ServerProcess) -> None:
@@ -263,6 +314,12 @@ def test_a_bad_field_is_422_and_named_as_the_client_knows_it(
     assert answer.status == 422, answer.body
     assert place in [error["pointer"] for error in answer.json["errors"]]
     assert place[1:] in answer.json["detail"]
+
+
+def test_what_stands_in_several_places_of_a_job_is_said_once(server: ServerProcess) -> None:
+    answer = server.request("POST", "/jobs/", {"type": "a\x00b"})
+    assert answer.json["detail"] == "type: must not hold a NUL character"
+    assert len(answer.json["errors"]) == 1
 
 
 def test_a_job_that_would_become_several_is_refused(server: ServerProcess, tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ def test_a_higher_priority_runs_first(server: ServerProcess) -> None:
     assert starts(server, ids) == [ids[1], ids[2], ids[0]]
 
 
-@pytest.mark.parametrize(("sent", "shown"), [(101, 100), (-5000, -100), ("7", 7), (2**62, 100)])
+@pytest.mark.parametrize(
+    ("sent", "shown"), [(101, 100), (-5000, -100), ("7", 7), (2**62, 100), (1e99, 100), (-1e300, -100), (3.0, 3)]
+)
 def test_a_priority_is_clamped_and_may_be_text(server: ServerProcess, sent: Any, shown: int) -> None:
     assert server.get(f"/status/{submit(server, priority=sent)}")["priority"] == shown
 
@@ -171,6 +173,26 @@ def test_a_bad_field_is_422_and_named_as_the_client_knows_it(
     assert answer.status == 422, answer.body
     assert place in [error["pointer"] for error in answer.json["errors"]]
     assert place[1:] in answer.json["detail"]
+
+
+def test_a_build_whose_name_is_too_long_is_told_so_once(server: ServerProcess) -> None:
+    answer = server.request("POST", "/submit", {**RUN, "app_version_id": "x" * 195})
+    said = "must have at most 194 characters; found 195 characters"
+    assert answer.json["detail"] == f"app_version_id: {said}"
+    assert answer.json["errors"] == [{"pointer": "/app_version_id", "detail": said}]
+    assert server.get(f"/status/{submit(server, app_version_id='x' * 194)}")["app_version_id"] == "x" * 194
+
+
+def test_null_is_as_good_as_nothing(server: ServerProcess) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("org_id", "target", "priority", "max_retries"))
+    shown = server.get(f"/status/{submit(server, **nothing)}")
+    assert (shown["org_id"], shown["target"], shown["priority"], shown["max_retries"]) == ("default", "local", 0, 3)
+
+
+def test_a_number_that_no_job_can_keep_is_named_in_the_detail(server: ServerProcess) -> None:
+    answer = server.request("POST", "/submit", {**RUN, "priority": 10**30})
+    assert answer.status == 422
+    assert answer.json["detail"].startswith("priority: an integer must lie between")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null"])

@@ -134,3 +134,21 @@ def test_a_second_server_on_the_same_folder_refuses_and_says_who_has_it(server: 
     other = ServerProcess(server.config.parent)
     with pytest.raises(AssertionError, match=f"process {server.pid}"):
         other.start()
+
+
+@pytest.mark.parametrize("change", [None, {"priority": 5}])
+def test_an_expired_job_that_is_retried_does_not_expire_again(
+    server: ServerProcess, change: dict[str, int] | None
+) -> None:
+    job = server.submit("noop", {}, wait_s=10, expires_at="2020-01-01T00:00:00Z", run_at="2020-01-01T00:00:00Z")
+    assert job["error"]["type"] == "expired"
+    server.request("PATCH", "/v1/queues/noop", {"paused": True})
+    again = server.request("POST", f"/v1/jobs/{job['id']}/retry", {}).json
+    assert (again["state"], again["expires_at"], again["run_at"]) == ("queued", None, None)
+    if change:
+        assert server.request("PATCH", f"/v1/jobs/{job['id']}", change).json["state"] == "queued"
+    server.kill()
+    server.start()
+    assert server.job(job["id"])["state"] == "queued"
+    server.request("PATCH", "/v1/queues/noop", {"paused": False})
+    assert server.job(job["id"], wait_s=10)["state"] == "succeeded"

@@ -1,5 +1,6 @@
 """A real `hpcq serve` on a free port, with a data folder of its own, for tests and nothing else."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -154,6 +155,13 @@ class ServerProcess:
         assert answer.status == 201, (answer.status, answer.body)
         job: dict[str, Any] = answer.json
         return job
+
+    def upload(self, data: bytes) -> dict[str, str]:
+        """Put a file onto the server; how params name it."""
+        name = hashlib.sha256(data).hexdigest()
+        answer = self.request("PUT", f"/v1/blobs/{name}", data, {"Content-Type": "application/octet-stream"})
+        assert answer.status in (200, 201), answer.body
+        return {"blob": name}
 
     def job(self, job_id: str, wait_s: float = 0) -> dict[str, Any]:
         """The Job; with `wait_s`, once it is final or the time is over."""

@@ -1,14 +1,15 @@
 """What the fronts share: words for states, bodies as their clients send them, and the way to the engine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from hpcq.api.problem import Problem, in_body
+from hpcq.api.problem import SAID, Problem, in_body
 from hpcq.api.table import Call, Handler, Route, json_of
-from hpcq.core.job import State
+from hpcq.core.job import FRESH, State
 from hpcq.engine import splitting
 from hpcq.engine.errors import BadSpec, FieldError
 from hpcq.engine.intake import field_errors
@@ -16,7 +17,6 @@ from hpcq.store.rows import JobRow
 
 TAG = "compat"
 ONE_JOB = "a front answers with one job, and split makes several of it; submit it with POST /v1/jobs"
-SAID = 10  # errors that a `detail` spells out
 BODY_ERRORS = (408, 413, 422, 429, 503, 507)
 
 B = TypeVar("B", bound=BaseModel)
@@ -45,25 +45,29 @@ WORDS: Mapping[State, Words] = {
 
 
 class Lenient(BaseModel):
-    """Of a body or query, as earlier clients send it: numbers may be text, and what is not read may be there."""
+    """Of a body or query, as earlier clients send it: numbers may be text, null is as good as nothing, and what is not
+    read may be there."""
 
     model_config = ConfigDict(extra="ignore")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        return without_nulls(value) if isinstance(value, dict) else value
 
-def _no_bool(value: Any) -> Any:
+
+def without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What there is."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _number(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
+        raise ValueError(f"must be a whole number; found {str(value).lower()}")
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # 1e99 is whole
 
 
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-
-
-class Submitted(NamedTuple):
-    """A job that was submitted, or the one that its key was used for before."""
-
-    row: JobRow
-    state: State  # as it was submitted: one that found a free slot at once counts as queued
+Whole = Annotated[int, BeforeValidator(_number)]
 
 
 async def taken(call: Call[Any, Any], model: type[B]) -> B:
@@ -71,9 +75,10 @@ async def taken(call: Call[Any, Any], model: type[B]) -> B:
     try:
         value = await json_of(call.request, call.settings.limits.body_bytes)
     except Problem as bad:
-        if bad.status == 400:
-            raise _refused([FieldError("", bad.detail)]) from None
-        raise
+        if bad.status not in (400, 422):
+            raise
+        named = [FieldError(error["pointer"], error["detail"]) for error in bad.errors]
+        raise _refused(named or [FieldError("", bad.detail)]) from None
     if not isinstance(value, dict):
         raise _refused([FieldError("", "the body must be a JSON object")])
     try:
@@ -82,23 +87,29 @@ async def taken(call: Call[Any, Any], model: type[B]) -> B:
         raise _refused(field_errors(error, value)) from None
 
 
-async def submit(call: Call[Any, Any], spec: dict[str, Any], places: Mapping[str, str]) -> Submitted:
-    """Submit a JobSpec; `places`: where the body has what the spec has elsewhere, as JSON pointers.
+async def submit(
+    call: Call[Any, Any], spec: dict[str, Any], places: Mapping[str, str], unread: Mapping[str, Any] | None = None
+) -> JobRow:
+    """Submit a JobSpec; the job, or the one that its key was used for before.
 
+    One that found a free slot at once is shown as it was submitted, queued. `places`: where the body has what the spec
+    has elsewhere, as JSON pointers. `unread`: what the job does not keep, but what tells one body from another.
     Raises Problem: 422 that names the body's own fields; EngineError.
     """
     engine, org = call.engine, call.caller.org
     try:
-        prepared = await engine.intake.accept([spec], org=org)
-        if splitting.asks(spec, prepared[0]):
+        (prepared,) = await engine.intake.accept([spec], org=org)
+        if splitting.asks(spec, prepared):
             raise BadSpec([FieldError(splitting.POINTER, ONE_JOB)])
-        done = await engine.submit(prepared, org=org)
+        if unread:
+            prepared = prepared._replace(unread=orjson.dumps(unread, option=orjson.OPT_SORT_KEYS))
+        done = await engine.submit([prepared], org=org)
     except BadSpec as bad:
         raise _refused([FieldError(_place(error.pointer, places), error.detail) for error in bad.errors]) from None
     row = done.row or await engine.reader.job(org, done.ids[0])
     assert row is not None, "it was submitted just now"
     begun = done.created and row.state is State.STARTING
-    return Submitted(row, State.QUEUED if begun else row.state)
+    return replace(row, state=State.QUEUED, history=FRESH, slot=None) if begun else row
 
 
 def params_of(row: JobRow) -> dict[str, Any]:
@@ -151,6 +162,7 @@ def route(
 
 def _refused(errors: Sequence[FieldError]) -> Problem:
     """422 whose `detail` says it all: these clients read nothing else."""
+    errors = list(dict.fromkeys(errors))  # what stands in one place there may stand in several here
     problem = in_body(errors)
     problem.detail = "; ".join(f"{error.pointer[1:]}: {error.detail}".removeprefix(": ") for error in errors[:SAID])
     return problem

@@ -52,14 +52,13 @@ async def submit_sum(call: Call[Lenient, None]) -> web.Response:
     """A scalar job on the queue `compute`."""
     wanted = await taken(call, Sum)
     spec = {"queue": "compute", "params": {"operation": wanted.operation, "data": wanted.data}}
-    row, state = await submit(call, spec, PLACES)
-    return reply(_shown(row, state), 201)
+    return reply(_shown(await submit(call, spec, PLACES)), 201)
 
 
 async def status(call: Call[Lenient, None]) -> web.Response:
     """The job, without its result."""
     row = await _find(call)
-    return reply(_shown(row, row.state))
+    return reply(_shown(row))
 
 
 async def result(call: Call[Lenient, None]) -> web.Response:
@@ -71,14 +70,14 @@ async def result(call: Call[Lenient, None]) -> web.Response:
     value = orjson.loads(row.result) if row.result and row.state is State.SUCCEEDED else None
     if isinstance(value, dict) and "value" in value:
         value = value["value"]
-    shown = _shown(row, row.state)
+    shown = _shown(row)
     return reply({**shown, "result": {"result": value, "value": value, "error": error_of(row)}})
 
 
-def _shown(row: JobRow, state: State) -> dict[str, Any]:
+def _shown(row: JobRow) -> dict[str, Any]:
     return {
         "id": row.number,
-        "status": WORDS[state].math,
+        "status": WORDS[row.state].math,
         "operation": params_of(row).get("operation"),
         "created_at": timestamp(row.created_at),
         "updated_at": timestamp(row.updated_at),

@@ -56,7 +56,7 @@ async def submit_job(call: Call[Lenient, None]) -> web.Response:
         "max_size": MOST * SIDE,
     }
     spec = {"queue": "compute", "params": params, "name": (work.task_name or "")[:NAME_CHARS] or None}
-    row = (await submit(call, spec, PLACES)).row
+    row = await submit(call, spec, PLACES)
     return reply({"job_id": row.id, "status": "queued"})
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from aiohttp import web
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from hpcq.api.compat.front import WORDS, Lenient, Whole, error_of, route, submit, tags_of, taken
+from hpcq.api.compat.front import WORDS, Lenient, Whole, error_of, route, submit, tags_of, taken, without_nulls
 from hpcq.api.events import converse
 from hpcq.api.jobs import find
-from hpcq.api.problem import Problem, at_parameter
+from hpcq.api.problem import Problem
 from hpcq.api.query import StreamQuery
 from hpcq.api.schema import Answer, Timestamp
 from hpcq.api.table import Call, reply
@@ -42,7 +42,8 @@ PLACES = {
     "/retries/factor": "/retry_config/backoff_multiplier",
     "/timeout_s": "/timeout_seconds",
 }
-NOOP_PLACES = {"/params/duration_s": "/payload/duration_seconds", "/params/fail": "/payload/should_fail"}
+NOOP = {"duration_seconds": "duration_s", "should_fail": "fail"}  # a payload's keys, as params
+NOOP_PLACES = {f"/params/{ours}": f"/payload/{theirs}" for theirs, ours in NOOP.items()}
 
 Level = Literal["critical", "high", "normal", "low"]
 
@@ -60,7 +61,7 @@ class Submit(Lenient):
     type: Annotated[str, Field(min_length=1, max_length=200)]
     priority: Level = "normal"
     payload: dict[str, Any] | None = None
-    resource_requirements: dict[str, float] | None = None
+    resource_requirements: dict[str, float | None] | None = None
     depends_on: list[str] | None = None
     retry_config: RetryConfig | None = None
     timeout_seconds: float | None = None
@@ -95,8 +96,15 @@ class Change(Answer):
     timestamp: Timestamp
 
 
+def _known(status: str) -> str:
+    words = dict.fromkeys(words.smart_queue for words in WORDS.values())
+    if status and status not in words:
+        raise ValueError(f"there is no status {status!r}; there are {', '.join(words)}")
+    return status
+
+
 class ListQuery(Lenient):
-    status: str = ""
+    status: Annotated[str, AfterValidator(_known)] = ""
     job_type: Annotated[str, Field(max_length=500)] = ""
     limit: Annotated[int, BeforeValidator(lambda given: given or USUAL), Field(ge=1, le=1000)] = USUAL
 
@@ -110,11 +118,11 @@ class ChangesQuery(StreamQuery):
 async def submit_job(call: Call[Lenient, None]) -> web.Response:
     """A payload with `command`, `test_path` or `operation` runs as that; any other is a `noop` job."""
     job = await taken(call, Submit)
-    payload = job.payload or {}
+    payload = without_nulls(job.payload or {})
     queue = next((queue for key, queue in QUEUES.items() if key in payload), None)
     spec: dict[str, Any] = {
         "queue": queue or "noop",
-        "params": payload if queue else _rehearsed(payload),
+        "params": payload if queue else {NOOP[name]: value for name, value in payload.items() if name in NOOP},
         "name": job.type,
         "tags": {TYPE: job.type},
         "priority": job.priority,
@@ -126,26 +134,26 @@ async def submit_job(call: Call[Lenient, None]) -> web.Response:
     if (retry := job.retry_config) is not None:
         factor = {} if retry.backoff_multiplier is None else {"factor": retry.backoff_multiplier}
         spec["retries"] = {"max": retry.max_attempts - 1, **factor}
-    row, state = await submit(call, spec, PLACES if queue else {**PLACES, **NOOP_PLACES})
-    return reply(_shown(row, state), 201)
+    if queue:
+        row = await submit(call, spec, PLACES)
+    else:
+        unread = {name: value for name, value in payload.items() if name not in NOOP}
+        row = await submit(call, spec, {**PLACES, **NOOP_PLACES}, unread)
+    return reply(_shown(row), 201)
 
 
 async def show(call: Call[Lenient, None]) -> web.Response:
     """The job."""
-    row = await find(call)
-    return reply(_shown(row, row.state))
+    return reply(_shown(await find(call)))
 
 
 async def list_jobs(call: Call[ListQuery, None]) -> web.Response:
     """Jobs, newest first."""
     query = call.query
     states = tuple(state for state, words in WORDS.items() if words.smart_queue == query.status)
-    if query.status and not states:
-        known = ", ".join(dict.fromkeys(words.smart_queue for words in WORDS.values()))
-        raise at_parameter("status", f"there is no status {query.status!r}; there are {known}")
     tags = ((TYPE, query.job_type),) if query.job_type else ()
     rows, _ = await call.engine.reader.jobs(call.caller.org, Filter(states=states, tags=tags), query.limit)
-    return reply([_shown(row, row.state) for row in rows])
+    return reply([_shown(row) for row in rows])
 
 
 async def logs(call: Call[Lenient, None]) -> web.Response:
@@ -177,18 +185,12 @@ async def changes(call: Call[ChangesQuery, None]) -> web.StreamResponse:
     return await converse(call, _change)
 
 
-def _rehearsed(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The params of `noop`."""
-    names = {"duration_s": "duration_seconds", "fail": "should_fail"}
-    return {ours: payload[theirs] for ours, theirs in names.items() if payload.get(theirs) is not None}
-
-
-def _shown(row: JobRow, state: State) -> dict[str, Any]:
+def _shown(row: JobRow) -> dict[str, Any]:
     spec = orjson.loads(row.spec)
     return {
         "job_id": row.id,
         "type": tags_of(row).get(TYPE) or row.name or row.queue,
-        "status": WORDS[state].smart_queue,
+        "status": WORDS[row.state].smart_queue,
         "priority": _level(row.priority),
         "created_at": timestamp(row.created_at),
         "updated_at": timestamp(row.updated_at),

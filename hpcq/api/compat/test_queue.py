@@ -23,6 +23,8 @@ QUEUES: Mapping[str, str] = {  # by target
     "browserstack": "device_farm",
 }
 HIGHEST = 100  # priority, on either side of 0
+BUILD = "build:"  # begins the batch key
+LONGEST_ID = 200 - len(BUILD)  # of a build: the batch key must be short enough too
 TARGET = "target"  # the tag that keeps the target as it was sent
 PLACES = {
     "/params": "",
@@ -36,7 +38,7 @@ PLACES = {
 class Run(Lenient):
     """One test file of one build."""
 
-    app_version_id: Annotated[str, Field(min_length=1)]
+    app_version_id: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
     test_path: str
     org_id: str = JobSpec.model_fields["org_id"].default
     target: str = "local"
@@ -77,10 +79,10 @@ async def submit_run(call: Call[Lenient, None]) -> web.Response:
         "org_id": run.org_id,
         "priority": max(-HIGHEST, min(run.priority, HIGHEST)),
         "retries": {"max": run.max_retries},
-        "batch_key": f"build:{run.app_version_id}",  # as device runners say it: one session for jobs of either origin
+        "batch_key": BUILD + run.app_version_id,  # as device runners say it: one session for jobs of either origin
         "tags": {TARGET: run.target},
     }
-    row = (await submit(call, spec, PLACES)).row
+    row = await submit(call, spec, PLACES)
     return reply({"job_id": row.id, "status": "queued"})
 
 

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import pytest
 
 from hpcq.cli.artifacts import place
-from hpcq.cli.calls import Code, verdict
+from hpcq.cli.calls import Code, refused, verdict
 from hpcq.cli.doctor import findings
 from hpcq.cli.report import default_name, results, write_junit, write_results
+from hpcq.client import Problem
 
 NOW = datetime(2026, 11, 22, 2, 6, 0, tzinfo=UTC)
 
@@ -156,3 +157,18 @@ def test_a_broken_runner_that_no_queue_uses_is_told_but_not_counted() -> None:
     assert findings({"parts": {}}, [], [runner]) == [
         {"part": "runner odd", "state": "unused", "note": "raised ImportError"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("detail", "lines"),
+    [
+        ("1 field is not acceptable", ["hpcq: 1 field is not acceptable", "  limit: too large"]),
+        ("query parameter limit: too large", ["hpcq: query parameter limit: too large"]),
+    ],
+)
+def test_each_thing_that_the_server_refuses_is_said_once(
+    capsys: pytest.CaptureFixture[str], detail: str, lines: list[str]
+) -> None:
+    problem = Problem(422, "Unprocessable Entity", detail, [{"pointer": "limit", "detail": "too large"}])
+    assert refused(problem) is Code.USAGE
+    assert capsys.readouterr().err.splitlines() == lines

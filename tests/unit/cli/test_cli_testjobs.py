@@ -6,8 +6,8 @@ from typing import Any
 import click
 import pytest
 
-from hpcq.cli.testjobs import LEFT_OUT, left_out, paths_of, project_of, refuse_alone, specs_of
-from hpcq.client.uploads import pack
+from hpcq.cli.testjobs import MADE_ANEW, left_out, paths_of, project_of, refuse_alone, specs_of
+from hpcq.client.uploads import LEFT_OUT, pack
 
 ELSEWHERE = "http://queue.example:8000"
 HERE = "http://127.0.0.1:8000"
@@ -111,7 +111,7 @@ def test_what_a_run_writes_and_the_build_do_not_change_the_project_s_sum(shop: P
         "report_dir": Path("elsewhere"),
     }
     names = left_out(options("tests", project_dir=Path("shop"), **given, junit=Path("shop/r.xml")))
-    assert set(names) - set(LEFT_OUT) == {"/app.apk", "/out/a", "/r.xml"}
+    assert set(names) - {*LEFT_OUT, *MADE_ANEW} == {"/app.apk", "/out/a", "/r.xml"}
 
     pack(shop, tmp_path / "before.tar", names)
     for name in ("out/a/log.txt", "r.xml", "node_modules/x/index.js", "tests/node_modules/y.js", "test-results/t.png"):

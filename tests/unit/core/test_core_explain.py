@@ -245,6 +245,15 @@ def test_a_slot_that_is_free_is_expected_at_once() -> None:
     assert world.explain(job).estimated_start == world.now.wall
 
 
+def test_a_suggestion_that_several_reasons_make_is_made_once() -> None:
+    world = World({"cpus": 1, "gpu": 1})
+    world.queue("q", 0)
+    world.send(RunnerChanged("q", available=False, reason="no adb: install it"))
+    job = world.submit(resources=(("cpus", 2.0), ("gpu", 2.0)))
+    assert world.codes(job) == ["runner_unavailable", "no_matching_slot", "resources", "resources"]
+    assert world.explain(job).suggestions == ["hpcq doctor", "edit its `resources`, or cancel it"]
+
+
 def test_busy_slots_suggest_more_of_them() -> None:
     world = World(slots=2)
     *_, job = world.many(3)
