@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from hpcq.plugin import Rejected, Request
 from hpcq_runners.adb import apk
 from hpcq_runners.adb.settings import AdbSettings
-from hpcq_runners.appwright.params import Blob
+from hpcq_runners.appwright.builds import upload_of
+from hpcq_runners.fields import SHA256, Blob
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 REMEMBERED = 100
 
 
@@ -59,25 +58,9 @@ class Builds:
 
 def _path(request: Request, settings: AdbSettings) -> Path | None:
     params = request.params
-    if isinstance(params.app, Blob):
-        return _uploaded(request, params.app.blob)
     if isinstance(params.app, str):
         return _local(params.app, params.cwd, settings)
-    if params.app_version_id is not None:
-        try:
-            return request.blob(params.app_version_id)
-        except FileNotFoundError as missing:
-            if missing.filename is None:
-                return None  # only a label; else it was uploaded, and its file is gone
-            raise Rejected(f"the build {params.app_version_id} is gone from the server; upload it again") from None
-    return None
-
-
-def _uploaded(request: Request, name: str) -> Path:
-    try:
-        return request.blob(name)
-    except FileNotFoundError:
-        raise Rejected(f"the build {name} was not uploaded: PUT /v1/blobs/{name}") from None
+    return upload_of(request)
 
 
 def _local(name: str, cwd: object, settings: AdbSettings) -> Path | None:

@@ -3,45 +3,35 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, PlainValidator, Tag, TypeAdapter, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, PlainValidator, Tag, field_validator
 
-from hpcq_runners.appwright.params import AppwrightParams, Blob
+from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.command_params import Argument, CommandParams
+from hpcq_runners.fields import Blob, BuildName, text_or_blob, wrong
 from hpcq_runners.forms import COMMAND, TESTS, form_of
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 CLEAR = "Clear the app's data first (`pm clear`)."
-_BLOB: TypeAdapter[Blob] = TypeAdapter(Blob)
-_TEXT: TypeAdapter[str] = TypeAdapter(Argument)
 
 
-def _app(value: Any) -> str | Blob | None:
-    """By hand, because a union of pydantic's names its branches, which are no places of the body, in its errors."""
-    if value is None or isinstance(value, Blob):
-        return value
-    if isinstance(value, dict):
-        return _BLOB.validate_python(value)
-    if not isinstance(value, str) or not value.strip():
-        raise PydanticCustomError("app", 'must be the path of a build file, or {{"blob": sha256}}')
-    return _TEXT.validate_python(value)
+def _app(value: Any) -> str | Blob:
+    return text_or_blob(value, "the path of a build file")
 
 
 def _no_address(app: str | Blob | None) -> str | Blob | None:
     """A farm takes addresses; here the file itself is needed."""
     if isinstance(app, str) and ADDRESS.match(app):
-        why = "must not be an address: a device installs files; download it, then upload it with PUT /v1/blobs/…"
-        raise PydanticCustomError("app", why)
+        raise wrong("must not be an address: a device installs files; download it, then upload it with PUT /v1/blobs/…")
     return app
 
 
 class DeviceCommand(CommandParams):
     """A command that uses the device of its slot: Maestro, Espresso by Gradle, a script."""
 
-    app: Annotated[str | Blob | None, PlainValidator(_app, json_schema_input_type=Argument | Blob | None)] = Field(
+    app: Annotated[str | Blob, PlainValidator(_app, json_schema_input_type=Argument | Blob)] | None = Field(
         None, description="The build to install: a file (absolute, or relative to cwd) or an upload."
     )
-    app_version_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+    app_version_id: BuildName | None = Field(
         None, description="The build to install: one that was uploaded under this name, or just a label."
     )
     clear_data: bool = Field(False, description=CLEAR)

@@ -25,9 +25,9 @@ def claim() -> int:
     raise Infra(f"no free port for Appium from {ports[0]} to {ports[-1]}")
 
 
-def leave(port: int | None) -> None:
+def leave(port: int) -> None:
     """It is needed no more."""
-    _claimed.discard(port or 0)
+    _claimed.discard(port)
 
 
 def candidates() -> Sequence[int]:

@@ -1,6 +1,7 @@
 """One attempt on a device: the device made ready, the build on it, the tests or the command, and what came of it."""
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from hpcq.plugin import Failure, Infra, Outcome, Rejected, Request
 from hpcq_runners import command
-from hpcq_runners.adb import ports
+from hpcq_runners.adb import appium, ports
 from hpcq_runners.adb.builds import Build, Builds
 from hpcq_runners.adb.device import Device
 from hpcq_runners.adb.evidence import Evidence
@@ -39,7 +40,7 @@ class Run:
         self._work: Work | None = None
         self._evidence: Evidence | None = None
         self._looking: asyncio.Task[None] | None = None  # at what a failure has left
-        self._port: int | None = None  # of its Appium
+        self._ports: list[int] = []  # of its Appium, and of what leads that to the device
         self._wavered = False  # adb lost the device meanwhile, if only for a moment
         self._stopped: float | None = None  # the grace of the first stop
         self._setup: asyncio.Task[Work | Failure] = asyncio.create_task(self._set_up(), name=f"set up {request.key}")
@@ -66,7 +67,7 @@ class Run:
         finally:
             if self._evidence is not None:
                 await self._evidence.end()
-            ports.leave(self._port)
+            await self._leave_ports()
             device.jobs -= 1
             self._recovery.released(device)
         return outcome
@@ -131,11 +132,11 @@ class Run:
         device = self._device
         provider = "emulator" if device.kind == "emulator" else "local-device"
         package = device.installed.package if build and device.installed else ""
-        self._port = ports.claim()
+        own = {name: str(self._claimed_port()) for name in ("HPCQ_APPIUM_PORT", "HPCQ_SYSTEM_PORT")}
         return appwright.Target(
             device={"provider": provider, "udid": device.serial},
             build=str(self._linked(build)) if build else None,
-            env={**self._env(), "HPCQ_APPIUM_PORT": str(self._port), "HPCQ_APP_PACKAGE": package},
+            env={**self._env(), **own, "HPCQ_APP_PACKAGE": package},
             preload=(PRELOAD,),
             path=(SHIMS,),
             workers=1,
@@ -149,6 +150,18 @@ class Run:
         link.parent.mkdir(exist_ok=True)
         link.symlink_to(build.path)
         return link
+
+    def _claimed_port(self) -> int:
+        self._ports.append(ports.claim())
+        return self._ports[-1]
+
+    async def _leave_ports(self) -> None:
+        """An Appium that was killed leaves the adb server listening for it."""
+        for port in self._ports:
+            if not ports.is_free(port) and self._device.serial is not None:
+                with contextlib.suppress(Infra):
+                    await self._fleet.adb.run("forward", "--remove", f"tcp:{port}", serial=self._device.serial)
+            ports.leave(port)
 
     # What came of it.
 
@@ -175,6 +188,7 @@ class Run:
         return replace(outcome, error=Failure("infra", why), tests=passed)
 
     async def _judged(self, outcome: Outcome) -> Outcome:
+        outcome = appium.blamed(outcome)
         if outcome.error is None:
             self._device.strikes = 0
             return outcome

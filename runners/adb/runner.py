@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from hpcq.plugin import Context, Handle, Health, Infra, Outcome, Part, Rejected, Request, Runner, SlotView
-from hpcq_runners.adb import builds, tools
+from hpcq_runners.adb import appium, builds, tools
 from hpcq_runners.adb.device import Device
 from hpcq_runners.adb.emulator import CLOSE_KILL_S
 from hpcq_runners.adb.fleet import Fleet
@@ -16,6 +16,7 @@ from hpcq_runners.adb.params import AdbParams, DeviceTests
 from hpcq_runners.adb.recovery import Recovery
 from hpcq_runners.adb.run import Run, install
 from hpcq_runners.adb.settings import AdbSettings
+from hpcq_runners.appwright.run import clear
 from hpcq_runners.appwright.split import split
 from hpcq_runners.appwright.tools import lacking
 
@@ -39,6 +40,7 @@ class AdbRunner(Runner):
     async def open(self, context: Context) -> None:
         """Nothing of an earlier life is left: emulators and the adb server end with the hpcq server."""
         context.set_slots([])
+        await asyncio.to_thread(clear, context.data_dir)
         found = tools.find(context.settings)
         self._missing = found.missing
         if found.missing:
@@ -51,7 +53,7 @@ class AdbRunner(Runner):
         if self._fleet is None:
             return Health(False, self._missing)
         health = await self._fleet.health()
-        missing = await asyncio.to_thread(lacking, self._fleet.settings) if health.ready else ""
+        missing = await asyncio.to_thread(_lacking, self._fleet.settings) if health.ready else ""
         return Health(True, f"commands run, but tests cannot: {missing}") if missing else health
 
     def session_key(self, params: Any) -> str | None:
@@ -123,3 +125,7 @@ class AdbRunner(Runner):
         if device is None:
             raise Infra(f"there is no device {name}; there are: {', '.join(self._fleet.devices) or 'none'}")
         return self._fleet, self._recovery, device
+
+
+def _lacking(settings: AdbSettings) -> str:
+    return lacking(settings) or appium.lacking(settings)

@@ -4,7 +4,8 @@ import zipfile
 from pathlib import Path
 
 from hpcq.plugin import Rejected, Request
-from hpcq_runners.appwright.params import URLS, AppwrightParams, Blob
+from hpcq_runners.appwright.params import URLS, AppwrightParams
+from hpcq_runners.fields import Blob
 
 
 def build_of(request: Request, folder: Path) -> str | None:
@@ -21,16 +22,23 @@ def build_of(request: Request, folder: Path) -> str | None:
         if not path.exists():
             raise Rejected(f"app {params.app} is not there: no such file on the server's machine ({path})")
         return str(path)
+    upload = upload_of(request)
+    return str(_linked(upload, request.work_dir)) if upload else None
+
+
+def upload_of(request: Request) -> Path | None:
+    """The uploaded build that a job's `app` or `app_version_id` names; None: there is no such name, or it is a label.
+    Raises Rejected."""
+    params = request.params
     name = params.app.blob if isinstance(params.app, Blob) else params.app_version_id
     if name is None:
         return None
     try:
-        upload = request.blob(name)
+        return request.blob(name)
     except FileNotFoundError as missing:
         if isinstance(params.app, Blob) or missing.filename:  # the name of a file: it was uploaded, and is gone
             raise Rejected(f"the uploaded build {name} is not there any more; upload it again") from None
         return None
-    return str(_linked(upload, request.work_dir))
 
 
 def _linked(upload: Path, work_dir: Path) -> Path:

@@ -4,22 +4,12 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    TypeAdapter,
-    ValidationInfo,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationInfo
 
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.command_params import MAX_VARIABLES, Argument, Name
+from hpcq_runners.fields import Blob, BuildName, text_or_blob, wrong
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 PATTERN = re.compile(r"[*?|^\\]|\{[^}]*,[^}]*\}|\$$")  # [id].spec.ts is the name of a file
 MAX_ARGS = 100
 URLS = ("http://", "https://", "bs://", "lt://")
@@ -55,79 +45,50 @@ BARE = (
 )  # fmt: skip
 
 
-def _bad(text: str) -> PydanticCustomError:
-    return PydanticCustomError("appwright", "{text}", {"text": text})
-
-
 def _inside(text: str) -> str:
     """One path below the project's folder, and nothing that Playwright could take for something else."""
     if not text.strip():
-        raise _bad("must not be blank: it says which spec file or folder to run")
+        raise wrong("must not be blank: it says which spec file or folder to run")
     if text.startswith("-"):
-        raise _bad("must not begin with '-': it is a path, never an option")
+        raise wrong("must not begin with '-': it is a path, never an option")
     path = PurePosixPath(text)
     if path.is_absolute():
-        raise _bad("must be relative to the project's folder; name the folder with cwd")
+        raise wrong("must be relative to the project's folder; name the folder with cwd")
     if ".." in path.parts:
-        raise _bad("must stay inside the project's folder: no '..'")
+        raise wrong("must stay inside the project's folder: no '..'")
     if PATTERN.search(text):
-        raise _bad("must be exactly one file or folder, no pattern")
+        raise wrong("must be exactly one file or folder, no pattern")
     return text
 
 
 def _project_name(text: str) -> str:
     if text.startswith("-") or "*" in text:
-        raise _bad("must be the name of one of the config's projects: no option, no pattern")
+        raise wrong("must be the name of one of the config's projects: no option, no pattern")
     return text
 
 
-class Blob(BaseModel):
-    """An uploaded file, by its sum."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    blob: Annotated[str, Field(pattern=SHA256.pattern, min_length=64, max_length=64)]
-
-
-def _as_json(value: str | Blob | None) -> Any:
-    return value.model_dump() if isinstance(value, Blob) else value
-
-
-AsJson = PlainSerializer(_as_json, return_type=Any)  # pydantic would make JSON of what already is
-_TEXT: TypeAdapter[str] = TypeAdapter(Argument)
-_BLOB: TypeAdapter[Blob] = TypeAdapter(Blob)
-
-
-def _text_or_blob(value: Any, wanted: str) -> str | Blob:
-    """By hand, because a union of pydantic's names its branches, which are no places of the body, in its errors."""
-    if isinstance(value, Blob):
-        return value
-    if isinstance(value, dict):
-        return _BLOB.validate_python(value)
-    if not isinstance(value, str):
-        raise _bad(f'must be {wanted}, or {{"blob": sha256}}')
-    if not value.strip():
-        raise _bad(f"must not be blank: {wanted}")
-    return _TEXT.validate_python(value)
-
-
-def _project_folder(value: Any, info: ValidationInfo) -> str | Blob | None:
-    if value is None:
-        return None  # where the queue has no project either, the runner says so: a rehearsal needs none
-    found = _text_or_blob(value, "an absolute path on the server's machine, the name of one of the queue's projects")
+def _project_folder(value: Any, info: ValidationInfo) -> str | Blob:
+    found = text_or_blob(value, "an absolute path on the server's machine, the name of one of the queue's projects")
     if isinstance(found, Blob) or found.startswith("/"):
         return found
     settings = _settings(info)
     if settings is not None and found not in settings.projects:
         known = ", ".join(sorted(settings.projects)) or "none"
-        raise _bad(f"is no absolute path, and no project of this queue's config; its projects: {known}")
+        raise wrong(f"is no absolute path, and no project of this queue's config; its projects: {known}")
     return found
 
 
-def _app(value: Any) -> str | Blob | None:
-    if value is None:
-        return None
-    return _text_or_blob(value, "a build file (absolute, or relative to the project's folder) or an address")
+def _app(value: Any) -> str | Blob:
+    return text_or_blob(value, "a build file (absolute, or relative to the project's folder) or an address")
+
+
+def _as_json(value: str | Blob) -> Any:
+    return value.model_dump() if isinstance(value, Blob) else value
+
+
+AsJson = PlainSerializer(_as_json, return_type=Any)  # pydantic would make JSON of what already is
+Folder = Annotated[str | Blob, PlainValidator(_project_folder, json_schema_input_type=Argument | Blob), AsJson]
+Build = Annotated[str | Blob, PlainValidator(_app, json_schema_input_type=Argument | Blob), AsJson]
 
 
 def _args(words: list[str]) -> list[str]:
@@ -136,12 +97,12 @@ def _args(words: list[str]) -> list[str]:
     for place in places:
         name, equals, _ = words[place].partition("=")
         if name in OURS:
-            raise _bad(f"{name} (argument {place}) cannot be given: {OURS[name]}")
+            raise wrong(f"{name} (argument {place}) cannot be given: {OURS[name]}")
         if name in VALUED:
             if not equals and next(places, None) is None:
-                raise _bad(f"{name} (argument {place}) needs a value")
+                raise wrong(f"{name} (argument {place}) needs a value")
         elif not (name in BARE and not equals) and not re.fullmatch(r"-j\d+%?", name):
-            raise _bad(f"{words[place]!r:.100} (argument {place}) is no option of Playwright that a job can give")
+            raise wrong(f"{words[place]!r:.100} (argument {place}) is no option of Playwright that a job can give")
     return words
 
 
@@ -159,27 +120,21 @@ class AppwrightParams(BaseModel):
     test_path: Annotated[Argument, AfterValidator(_inside)] = Field(
         description="Exactly one spec file or folder, relative to the project's folder."
     )
-    app_version_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+    app_version_id: BuildName | None = Field(
         default=None, description="The build under test: one that was uploaded under this name, or just a label."
     )
-    cwd: Annotated[
-        str | Blob | None,
-        PlainValidator(_project_folder, json_schema_input_type=Argument | Blob | None),
-        AsJson,
-        Field(description="The project: a folder, a project of the queue's config by name, or an uploaded tar."),
-    ] = None
+    cwd: Folder | None = Field(
+        default=None, description="The project: a folder, a project of the queue's config by name, or an uploaded tar."
+    )
     project: Annotated[Argument, Field(min_length=1), AfterValidator(_project_name)] | None = Field(
         default=None, description="One of the config's projects, by name."
     )
     grep: Annotated[Argument, Field(min_length=1)] | None = Field(
         default=None, description="Run only tests whose title matches this regular expression."
     )
-    app: Annotated[
-        str | Blob | None,
-        PlainValidator(_app, json_schema_input_type=Argument | Blob | None),
-        AsJson,
-        Field(description="The build under test: a file, an address, or an upload. It wins over app_version_id."),
-    ] = None
+    app: Build | None = Field(
+        default=None, description="The build under test: a file, an address, or an upload. It wins over app_version_id."
+    )
     args: Annotated[list[Argument], Field(max_length=MAX_ARGS), AfterValidator(_args)] = Field(
         default_factory=list, description="Further options for Playwright, such as --retries=1."
     )

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcq.plugin import Context, Rejected
+from hpcq.plugin import Rejected
 from hpcq_runners.appwright import uploads
-from hpcq_runners.appwright.params import AppwrightParams, Blob
+from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.tools import find_cli
+from hpcq_runners.fields import Blob
 
 ENDINGS = ("ts", "js", "mts", "mjs", "cts", "cjs")
 CONFIGS = tuple(f"{name}.config.{ending}" for name in ("appwright", "playwright") for ending in ENDINGS)
@@ -41,15 +42,11 @@ def _literal(char: str) -> str:
 
 
 async def find(
-    params: AppwrightParams, context: Context, blob: Callable[[str], Path], place: uploads.Place | None = None
+    params: AppwrightParams, settings: AppwrightSettings, blob: Callable[[str], Path], place: uploads.Place
 ) -> Project:
-    """The job's project; an upload is unpacked first: into `place`, or, for who only looks into it, into a folder that
-    all such jobs share. Raises Rejected with a sentence, and Infra."""
-    settings: AppwrightSettings = context.settings
-    if isinstance(params.cwd, Blob) and place is not None:
+    """The job's project; an upload is unpacked into `place` first. Raises Rejected with a sentence, and Infra."""
+    if isinstance(params.cwd, Blob):
         folder = await uploads.unpack(params.cwd.blob, place, settings, blob)
-    elif isinstance(params.cwd, Blob):
-        folder = await uploads.shared(params.cwd.blob, context, blob)
     else:
         folder = _named(params.cwd, settings)
     return await asyncio.to_thread(_look, folder, params.test_path)

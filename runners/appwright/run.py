@@ -14,11 +14,12 @@ from hpcq.plugin import JSON, Context, Exit, Failure, Infra, Outcome, Process, R
 from hpcq_runners.appwright import junit, project, report, verdict, wrapper
 from hpcq_runners.appwright.builds import build_of
 from hpcq_runners.appwright.commit import commit_of
-from hpcq_runners.appwright.params import AppwrightParams, Blob
+from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.remaining import read_begun, remaining, write_last_run
 from hpcq_runners.appwright.tools import find_node
-from hpcq_runners.appwright.uploads import SHARED, Place
+from hpcq_runners.appwright.uploads import Place
 from hpcq_runners.command import environment
+from hpcq_runners.fields import Blob
 from hpcq_runners.reports import Progress
 
 POLL_S = 0.5  # how often the progress is looked at
@@ -144,12 +145,19 @@ class TestRun:
             self._request.report(*news)
 
 
-async def start(request: Request, context: Context, target: Target = PLAIN) -> TestRun:
-    """Begin the tests that `request.params` (AppwrightParams) name. `context.settings` is an AppwrightSettings. An
-    uploaded project is unpacked first, which may take its time. Raises Rejected and Infra with a sentence."""
-    params: AppwrightParams = request.params
+async def find(request: Request, context: Context) -> project.Project:
+    """The project of the tests that `request.params` (AppwrightParams) name; `context.settings` is an
+    AppwrightSettings. An upload is unpacked first, into a folder of the attempt's own, which may take its time. Raises
+    Rejected and Infra with a sentence."""
     place = Place(request.work_dir / f"upload-{request.attempt}", request.spawn)
-    found = await project.find(params, context, request.blob, place)
+    return await project.find(request.params, context.settings, request.blob, place)
+
+
+async def start(
+    request: Request, context: Context, target: Target = PLAIN, found: project.Project | None = None
+) -> TestRun:
+    """Begin the tests. `found`: their project, where `find` has been asked already. Raises as `find`."""
+    found = found or await find(request, context)
     prepared = await asyncio.to_thread(_prepare, request, context, target, found)
     try:
         process = await request.spawn(prepared.argv, env=prepared.env, cwd=found.folder)
@@ -166,7 +174,7 @@ def cache_env(params: AppwrightParams, data_dir: Path, own: Path) -> dict[str, s
 
 def clear(data_dir: Path) -> None:
     """Remove what an earlier life of the queue has left; for a runner's `open`."""
-    for path in (data_dir / COMPILED, data_dir / SHARED, *data_dir.glob("listing-*")):
+    for path in (data_dir / COMPILED, *data_dir.glob("listing-*")):
         shutil.rmtree(path, ignore_errors=True)
 
 

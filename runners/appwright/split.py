@@ -37,7 +37,7 @@ async def split(params: AppwrightParams, context: Context, blob: Callable[[str],
     """The parts of a job, by file. Raises Rejected for a project in which no tests are found, and Infra."""
     folder = Path(tempfile.mkdtemp(dir=context.data_dir, prefix="listing-"))
     try:
-        found = await project.find(params, context, blob, Place(folder / "upload", context.spawn))
+        found = await project.find(params, context.settings, blob, Place(folder / "upload", context.spawn))
         files = await _files(Listing(params, context, found, folder))
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

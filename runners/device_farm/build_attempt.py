@@ -9,13 +9,13 @@ from typing import Any
 
 from hpcq.plugin import Failure, Infra, Outcome, Rejected, Request, TestCase
 from hpcq.plugin.types import JSON, TestStatus
-from hpcq_runners.appwright.params import Blob
 from hpcq_runners.device_farm.api import FarmError
 from hpcq_runners.device_farm.build_notes import Notes
 from hpcq_runners.device_farm.credentials import NoCredentials
 from hpcq_runners.device_farm.farm import Builds, BuildState, Framework, Purpose
 from hpcq_runners.device_farm.params import FarmBuildParams
 from hpcq_runners.device_farm.test_attempt import STOPPED, Desk
+from hpcq_runners.fields import Blob
 
 SLOWEST_S, SLOWER = 30.0, 1.5
 STOP_S = 3.0  # beyond the grace, for the farm to take note

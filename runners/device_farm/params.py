@@ -3,59 +3,49 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag
 
-from hpcq_runners.appwright.params import URLS, AppwrightParams, Blob
-from hpcq_runners.command_params import Argument, Name
+from hpcq_runners.appwright.params import URLS, AppwrightParams
+from hpcq_runners.command_params import MAX_VARIABLES, Argument, Name
 from hpcq_runners.device_farm.farm import Framework
 from hpcq_runners.device_farm.settings import FarmDevice, Text
+from hpcq_runners.fields import Blob, BuildName, text_or_blob, wrong
 
 SECRETS = re.compile(r"(BROWSERSTACK|LAMBDATEST|LT)_(USERNAME|ACCESS_KEY)")
 OURS = ("app", "testSuite", "devices", "project", "customBuildName", "buildTag")  # of a build's request
 MOST_DEVICES = 50
 
-_TEXT: TypeAdapter[str] = TypeAdapter(Argument)
-
-
-def _bad(text: str) -> PydanticCustomError:
-    return PydanticCustomError("device_farm", "{text}", {"text": text})
-
 
 def _no_credentials(name: str) -> str:
     if SECRETS.fullmatch(name):
-        raise _bad("is the server's to give: a job holds no credentials")
+        raise wrong("is the server's to give: a job holds no credentials")
     return name
 
 
-def _upload(value: Any) -> str | Blob | None:
-    if value is None or isinstance(value, Blob):
-        return value
-    if isinstance(value, dict):
-        return Blob.model_validate(value)
-    if not isinstance(value, str):
-        raise _bad('must be an absolute path, an address, or {"blob": sha256}')
-    if not value.startswith(("/", *URLS)):
-        raise _bad("must be an absolute path on the server's machine, or an address: http…, bs://…")
-    return _TEXT.validate_python(value)
+def _file(value: Any) -> str | Blob:
+    wanted = "an absolute path on the server's machine or an address (http…, bs://…)"
+    found = text_or_blob(value, wanted)
+    if isinstance(found, str) and not found.startswith(("/", *URLS)):
+        raise wrong(f'must be {wanted}, or {{"blob": sha256}}')
+    return found
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
-    wrong = sorted(set(given) & set(OURS))
-    if wrong:
-        raise _bad(f"{', '.join(wrong)} cannot be given here: the job's own fields, or the server, say it")
+    ours = sorted(set(given) & set(OURS))
+    if ours:
+        raise wrong(f"{', '.join(ours)} cannot be given here: the job's own fields, or the server, say it")
     return given
 
 
 EnvName = Annotated[Name, AfterValidator(_no_credentials)]
-Source = PlainValidator(_upload, json_schema_input_type=Argument | Blob | None)
+Source = Annotated[str | Blob, PlainValidator(_file, json_schema_input_type=Argument | Blob)]
 
 
 class FarmTestParams(AppwrightParams):
     """AppWright tests that open their sessions at the farm."""
 
     env: dict[EnvName, Argument] = Field(
-        default_factory=dict, max_length=1000, description="On top of the server's environment."
+        default_factory=dict, max_length=MAX_VARIABLES, description="On top of the server's environment."
     )
     device: FarmDevice | None = Field(
         None, description="The farm's device; without it the queue's, else that of the project's config."
@@ -69,11 +59,11 @@ class FarmBuildParams(BaseModel):
 
     kind: Literal["farm_build"]
     framework: Framework
-    app: Annotated[str | Blob | None, Source] = Field(None, description="The build: a file, an address, or an upload.")
-    app_version_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+    app: Source | None = Field(None, description="The build: a file, an address, or an upload.")
+    app_version_id: BuildName | None = Field(
         None, description="The build: one that was uploaded under this name; a label where `app` is given."
     )
-    test_suite: Annotated[str | Blob, Source] = Field(description="The suite: an .apk, or a .zip of it; as `app`.")
+    test_suite: Source = Field(description="The suite: an .apk, or a .zip of it; as `app`.")
     devices: Annotated[list[Text], Field(min_length=1, max_length=MOST_DEVICES)] = Field(
         description="In the farm's words, such as Google Pixel 8-14.0; each takes a session of the plan."
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from hpcq.plugin import Context, Handle, Health, Infra, Outcome, Part, Rejected, Request, Runner
-from hpcq_runners.appwright import tools
+from hpcq_runners.appwright.run import clear
 from hpcq_runners.appwright.split import split
+from hpcq_runners.appwright.tools import lacking
 from hpcq_runners.device_farm import verdict
 from hpcq_runners.device_farm.account import Account
 from hpcq_runners.device_farm.api import Api, FarmError
@@ -49,6 +50,7 @@ class DeviceFarmRunner(Runner):
 
     async def open(self, context: Context) -> None:
         settings: DeviceFarmSettings = context.settings
+        await asyncio.to_thread(clear, context.data_dir)
         kind = FARMS[settings.farm]
         account = Account(context, kind.title, kind.variables)
         farm = kind(Api(kind.title, account.credentials), settings)
@@ -80,7 +82,7 @@ class DeviceFarmRunner(Runner):
         self._in_doubt = False
         await self._desk.account.accepted()
         self._tidy()
-        return self._tools()
+        return await self._tools()
 
     async def _watch(self) -> None:
         """A corrected file ends the pause that the wrong one led to."""
@@ -89,15 +91,12 @@ class DeviceFarmRunner(Runner):
             if self._desk.account.changed:
                 await self.health()
 
-    def _tools(self) -> Health:
-        """Node is needed where there are projects."""
-        settings: DeviceFarmSettings = self._desk.context.settings
-        if settings.project_dir or settings.projects:
-            try:
-                tools.find_node(settings, None)
-            except Infra as missing:
-                return Health(False, str(missing))
-        return Health(True)
+    async def _tools(self) -> Health:
+        """Tests run here, with what they need; builds run at the farm."""
+        missing = await asyncio.to_thread(lacking, self._desk.context.settings)
+        if missing and self._desk.farm.builds is not None:
+            return Health(True, f"farm builds run, but tests cannot: {missing}")
+        return Health(not missing, missing)
 
     def _tidy(self) -> "asyncio.Task[None]":
         """Close and stop what nobody uses any more; by itself, for health must not wait for it."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.plugin import Context, Failure, Infra, Outcome, Request
-from hpcq_runners.appwright import project, run
+from hpcq_runners.appwright import run
 from hpcq_runners.appwright.builds import build_of
+from hpcq_runners.appwright.project import Project
 from hpcq_runners.device_farm import verdict
 from hpcq_runners.device_farm.account import Account
 from hpcq_runners.device_farm.api import FarmError
@@ -47,7 +48,7 @@ class TestAttempt:
         self._request = request
         self._stopped: float | None = None  # the grace in seconds
         self._run: run.TestRun | None = None
-        self._preparing = asyncio.ensure_future(self._target())
+        self._preparing = asyncio.ensure_future(self._prepare())
         self.outcome = asyncio.ensure_future(self._see_through())
 
     async def stop(self, grace_s: float) -> None:
@@ -61,7 +62,7 @@ class TestAttempt:
     async def _see_through(self) -> Outcome:
         desk, key = self._desk, self._request.key
         try:
-            target, build, credentials = await self._preparing
+            found, target, credentials = await self._preparing
         except asyncio.CancelledError:
             if self._stopped is None:
                 raise
@@ -71,15 +72,15 @@ class TestAttempt:
         outcome = STOPPED
         try:
             if self._stopped is None:
-                outcome = await self._tests(target, printed, credentials)
+                outcome = await self._tests(found, target, printed, credentials)
         finally:
             try:
                 await desk.sessions.end(key, clean=outcome.error is None)
             finally:
                 await desk.cleaning.end(key, credentials)
-        return await self._judged(credentials.hide_in_outcome(outcome), build)
+        return await self._judged(credentials.hide_in_outcome(outcome), target.build)
 
-    async def _tests(self, target: run.Target, printed: Path, credentials: Credentials) -> Outcome:
+    async def _tests(self, found: Project, target: run.Target, printed: Path, credentials: Credentials) -> Outcome:
         """Whatever they print, nobody reads the credentials there."""
         try:
             shown = Filter(printed, self._request.output, credentials.secrets)
@@ -87,7 +88,7 @@ class TestAttempt:
             raise Infra(f"cannot write the output: {error}") from None
         request: Any = FilteredRequest(self._request, printed, credentials.hide)
         try:
-            self._run = await run.start(request, self._desk.context, target)
+            self._run = await run.start(request, self._desk.context, target, found)
             if self._stopped is not None:  # while it was being started
                 await self._run.stop(self._stopped)
             return await asyncio.shield(self._run.outcome)
@@ -97,14 +98,14 @@ class TestAttempt:
             except OSError as error:
                 self._desk.context.log.warning("the output of %s is not whole: %s", self._request.key, error)
 
-    async def _target(self) -> tuple[run.Target, str | None, Credentials]:
-        """What the tests are given, the build's address at the farm, and whose account it is."""
+    async def _prepare(self) -> tuple[Project, run.Target, Credentials]:
+        """The project, what its tests are given, and whose account it is."""
         desk, request = self._desk, self._request
         params: FarmTestParams = request.params
         settings: DeviceFarmSettings = desk.context.settings
         credentials = desk.account.credentials()
-        folder = (await project.find(params, desk.context, request.blob)).folder
-        build = await self._uploaded(await asyncio.to_thread(build_of, request, folder))
+        found = await run.find(request, desk.context)
+        build = await self._uploaded(await asyncio.to_thread(build_of, request, found.folder))
         device = params.device or settings.device
         target = run.Target(
             device=desk.farm.device(device) if device else None,
@@ -113,7 +114,7 @@ class TestAttempt:
             preload=(REDIRECT,),
             workers=1,  # a slot is one session
         )
-        return target, build, credentials
+        return found, target, credentials
 
     def _env(self, credentials: Credentials, build: str | None) -> dict[str, str]:
         names = self._desk.farm.variables

@@ -16,7 +16,8 @@ from pydantic import (
     WrapValidator,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+
+from hpcq_runners.fields import Blob, wrong
 
 INT64_MAX = 2**63 - 1
 TWO_OPERANDS = ("matmul", "solve")
@@ -34,13 +35,9 @@ class MatrixSettings(BaseModel):
     modules: tuple[str, ...] = Field((), description="Modules whose functions may be named as an operation")
 
 
-def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("matrix", "{message}", {"message": message})
-
-
 def _known_operation(value: Any) -> Any:
     if value not in OPERATIONS:
-        raise _wrong(f"expected one of {', '.join(OPERATIONS)}, or `module:function` of the queue's `modules`")
+        raise wrong(f"expected one of {', '.join(OPERATIONS)}, or `module:function` of the queue's `modules`")
     return value
 
 
@@ -54,7 +51,7 @@ def _number(value: Any) -> int | float:
         return value
     if type(value) is int and -INT64_MAX <= value <= INT64_MAX:
         return value
-    raise _wrong("expected a finite number, below 2^63 when it is an integer")
+    raise wrong("expected a finite number, below 2^63 when it is an integer")
 
 
 def _plain_numbers(value: Any) -> bool:
@@ -76,7 +73,7 @@ def _quick_matrix(value: Any, slow: Callable[[Any], Any]) -> Any:
     rows = value if plain else slow(value)
     for index, row in enumerate(rows):
         if len(row) != len(rows[0]):
-            raise _wrong(f"row {index} has {len(row)} numbers, row 0 has {len(rows[0])}")
+            raise wrong(f"row {index} has {len(row)} numbers, row 0 has {len(rows[0])}")
     return rows
 
 
@@ -98,21 +95,13 @@ class Artifact(BaseModel):
     @classmethod
     def _stays_inside(cls, name: str) -> str:
         if name.startswith("/") or "\0" in name or ".." in name.split("/"):
-            raise _wrong("expected the name of an artifact, such as result.npy")
+            raise wrong("expected the name of an artifact, such as result.npy")
         return name
-
-
-class Upload(BaseModel):
-    """An uploaded `.npy` file, by its SHA-256."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    blob: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 def _stored_form(value: Any) -> str | None:
     """How an array that is kept somewhere is named; None for anything else."""
-    if isinstance(value, Upload) or (isinstance(value, dict) and "blob" in value):
+    if isinstance(value, Blob) or (isinstance(value, dict) and "blob" in value):
         return "<upload>"
     return "<artifact>" if isinstance(value, dict | Artifact) else None
 
@@ -143,7 +132,7 @@ def _params_form(value: Any) -> str:
 
 
 # Tags stand in angle brackets: they are in pydantic's error locations, but no part of a body.
-_Stored = Annotated[Artifact, Tag("<artifact>")] | Annotated[Upload, Tag("<upload>")]
+_Stored = Annotated[Artifact, Tag("<artifact>")] | Annotated[Blob, Tag("<upload>")]
 _Rows = Annotated[Matrix, Tag("<matrix>")]
 Left = Annotated[_Stored | _Rows, Discriminator(_matrix_form)]
 Right = Annotated[_Stored | _Rows | Annotated[Vector, Tag("<vector>")], Discriminator(_operand_form)]
@@ -170,9 +159,9 @@ class MatrixJob(BaseModel):
         if not {"operation", "size", "seed"} <= info.data.keys():
             return a  # one mistake is enough
         if a is None and info.data["size"] is None:
-            raise _wrong("give either `size`, or `a` itself")
+            raise wrong("give either `size`, or `a` itself")
         if a is not None and (info.data["size"], info.data["seed"]) != (None, None):
-            raise _wrong("`a` excludes `size` and `seed`")
+            raise wrong("`a` excludes `size` and `seed`")
         return a
 
     @field_validator("b")
@@ -182,9 +171,9 @@ class MatrixJob(BaseModel):
             return b
         operation, drawn = info.data["operation"], info.data["a"] is None
         if b is None and operation in TWO_OPERANDS and not drawn:
-            raise _wrong(f"{operation} needs `b` beside `a`")
+            raise wrong(f"{operation} needs `b` beside `a`")
         if b is not None and (drawn or operation not in TWO_OPERANDS):
-            raise _wrong("`b` goes with `a`" if drawn else f"{operation} takes one matrix, `a`")
+            raise wrong("`b` goes with `a`" if drawn else f"{operation} takes one matrix, `a`")
         return b
 
 
@@ -215,9 +204,9 @@ MatrixParams = Annotated[
 ]
 
 
-def references(params: MatrixJob | ScalarJob | KernelJob) -> dict[str, Artifact | Upload]:
+def references(params: MatrixJob | ScalarJob | KernelJob) -> dict[str, Artifact | Blob]:
     """The stored arrays that the params name, by field or argument."""
     if isinstance(params, ScalarJob):
         return {}
     given = params.args if isinstance(params, KernelJob) else {"a": params.a, "b": params.b}
-    return {name: value for name, value in given.items() if isinstance(value, Artifact | Upload)}
+    return {name: value for name, value in given.items() if isinstance(value, Artifact | Blob)}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import orjson
 
 from hpcq.plugin import Context, Failure, Handle, Health, Outcome, Request, Runner, SlotView
+from hpcq_runners.fields import Blob
 from hpcq_runners.matrix import forkserver
 from hpcq_runners.matrix.params import (
     Artifact,
@@ -16,7 +17,6 @@ from hpcq_runners.matrix.params import (
     MatrixParams,
     MatrixSettings,
     ScalarJob,
-    Upload,
     references,
 )
 from hpcq_runners.matrix.pool import Entry, SlotPool
@@ -164,8 +164,8 @@ class MatrixRunner(Runner):
         return places
 
 
-def _path(request: Request, wanted: Artifact | Upload) -> Path:
-    if isinstance(wanted, Upload):
+def _path(request: Request, wanted: Artifact | Blob) -> Path:
+    if isinstance(wanted, Blob):
         return request.blob(wanted.blob)
     try:
         return request.artifact(wanted.job, wanted.name)

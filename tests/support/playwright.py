@@ -1,10 +1,13 @@
 """The real Playwright, installed once per user and machine, and small projects of its tests."""
 
 import importlib.util
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +37,12 @@ def _npm() -> list[str]:
 
 @cache
 def installed(name: str, *packages: str) -> Path:
-    """The node_modules that hold these packages; fetched with npm the first time, whole or not at all."""
+    """The node_modules that hold these packages; fetched with npm the first time."""
+    return cached(name, lambda place: _install(place, packages)) / "node_modules"
+
+
+def cached(name: str, fill: Callable[[Path], None]) -> Path:
+    """A folder of this user's cache, filled the first time, whole or not at all."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpcq-tests"
     folder = home / name
     if not folder.is_dir():
@@ -42,22 +50,27 @@ def installed(name: str, *packages: str) -> Path:
         with tempfile.TemporaryDirectory(dir=home, prefix="installing-") as fresh:
             place = Path(fresh, "whole")
             place.mkdir()
-            (place / "package.json").write_text('{"private": true}\n')
-            _install(place, packages)
+            fill(place)
             if not folder.is_dir():  # two that install at once make the same
                 place.rename(folder)
-    return folder / "node_modules"
+    return folder
 
 
 def _install(place: Path, packages: tuple[str, ...]) -> None:
+    (place / "package.json").write_text('{"private": true}\n')
     words = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *packages]
+    done = subprocess.run(
+        [*_npm(), *words], cwd=place, env=npm_env(), capture_output=True, text=True, timeout=INSTALL_S, check=False
+    )
+    assert done.returncode == 0, f"npm could not install {packages}: {done.stdout}{done.stderr}"
+
+
+def npm_env() -> dict[str, str]:
+    """Variables for a program that runs npm."""
     env = {**os.environ, "PATH": f"{node().parent}{os.pathsep}{os.environ['PATH']}"}
     if "SSL_CERT_FILE" in env:  # Node has certificates of its own, and does not look at what others are told
         env.setdefault("NODE_EXTRA_CA_CERTS", env["SSL_CERT_FILE"])
-    done = subprocess.run(
-        [*_npm(), *words], cwd=place, env=env, capture_output=True, text=True, timeout=INSTALL_S, check=False
-    )
-    assert done.returncode == 0, f"npm could not install {packages}: {done.stdout}{done.stderr}"
+    return env
 
 
 def playwright() -> Path:
@@ -83,3 +96,13 @@ def write_spec(folder: Path, name: str, text: str) -> Path:
     path = folder / "tests" / f"{name}.spec.js"
     path.write_text(f'const {{ test, expect }} = require("@playwright/test");\n{text}\n', encoding="utf-8")
     return path
+
+
+def packed(folder: Path) -> bytes:
+    """A project as a tar, without what npm installs."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        for path in sorted(folder.iterdir()):
+            if path.name != "node_modules":
+                tar.add(path, path.name)
+    return made.getvalue()

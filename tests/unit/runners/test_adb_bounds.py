@@ -110,7 +110,7 @@ async def test_a_build_that_was_uploaded_and_is_gone_is_no_label() -> None:
     pinned: Any = SimpleNamespace(params=params, blob=gone)
     settings = AdbSettings.model_validate({})
     assert await builds.Builds().of(label, settings) is None
-    with pytest.raises(Rejected, match="xyz123 is gone from the server; upload it again"):
+    with pytest.raises(Rejected, match="xyz123 is not there any more; upload it again"):
         await builds.Builds().of(pinned, settings)
 
 

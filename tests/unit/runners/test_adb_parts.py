@@ -65,8 +65,9 @@ def test_a_wrong_build_is_named_by_its_place() -> None:
     with pytest.raises(ValidationError) as refused:
         PARAMS.validate_python({"command": "true", "app": {"blob": "short"}})
     assert refused.value.errors()[0]["loc"][-2:] == ("app", "blob")
-    with pytest.raises(ValidationError):
-        PARAMS.validate_python({"command": "true", "app": 7})
+    for app in (7, " "):
+        with pytest.raises(ValidationError, match="the path of a build file"):
+            PARAMS.validate_python({"command": "true", "app": app})
 
 
 @pytest.mark.parametrize("form", [{"command": "true"}, {"test_path": "tests/a.spec.js"}])

@@ -103,6 +103,21 @@ def test_appium_is_led_to_the_adb_server_of_the_queue(appium: int, reset: str) -
     assert given["capabilities"]["alwaysMatch"]["appium:adbPort"] == 5039, "whoever says it himself is heard"
 
 
+def test_appium_is_led_to_the_device_and_the_port_of_the_attempt_and_leaves_the_adb_server_alone(appium: int) -> None:
+    unnamed = ASK.replace('"appium:udid": "x"', '"appium:udid": undefined')
+    asked(unnamed, appium, ANDROID_SERIAL="emulator-5560", HPCQ_SYSTEM_PORT="14999")
+    asked(ASK, appium, ANDROID_SERIAL="emulator-5560")
+    ours, given = (sent["capabilities"]["alwaysMatch"] for sent in Appium.seen)
+    assert (ours["appium:udid"], ours["appium:systemPort"]) == ("emulator-5560", 14999)
+    assert ours["appium:suppressKillServer"] is True
+    assert given["appium:udid"] == "x", "whoever says it himself is heard"
+
+
+def test_what_is_asked_of_others_is_not_changed(appium: int) -> None:
+    asked(ASK.replace('"appium:udid": "x", "appium:fullReset": true', '"browserName": "x"'), appium, ANDROID_SERIAL="y")
+    assert Appium.seen == [{"capabilities": {"alwaysMatch": {"browserName": "x"}}}]
+
+
 def test_appiums_driver_is_not_installed_anew_and_appium_gets_its_port(tmp_path: Path) -> None:
     real = program(tmp_path / "bin", "npx", '#!/bin/sh\necho "real npx $*"\n')
     env = {"PATH": f"{SHIMS}:{real}:{os.environ['PATH']}", "HPCQ_APPIUM_PORT": "41234"}
@@ -111,22 +126,31 @@ def test_appiums_driver_is_not_installed_anew_and_appium_gets_its_port(tmp_path:
     assert run(["npx", "playwright", "test"], **env).stdout == "real npx playwright test\n"
 
 
-def test_only_the_attempts_own_appium_is_ended() -> None:
-    mine, other = "41235", "41236"
-    wait = "import sys, time; time.sleep(600)"
-    both = [
-        subprocess.Popen([sys.executable, "-c", wait, "appium", "--address", "127.0.0.1", "--port", port, marker()])
-        for port in (mine, other)
-    ]
-    try:
-        done = run(["sh", "-c", "pkill -f appium"], PATH=f"{SHIMS}:{os.environ['PATH']}", HPCQ_APPIUM_PORT=mine)
-        assert done.returncode == 0, "or AppWright fails the test that has passed"
-        wait_until_blocking(lambda: both[0].poll() is not None, 5)
-        assert is_alive(both[1].pid)
-    finally:
-        for process in both:
-            process.kill()
-            process.wait()
+@pytest.fixture
+def two() -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
+    """What looks like an Appium on each of two ports. They end late."""
+    wait = "import signal, sys, time; signal.signal(15, lambda *_: time.sleep(1) or sys.exit()); time.sleep(600)"
+    words = [sys.executable, "-c", wait, "appium", "--address", "127.0.0.1", "--port"]
+    both = {port: subprocess.Popen([*words, port, marker()]) for port in ("41235", "41236")}
+    yield both
+    for process in both.values():
+        process.kill()
+        process.wait()
+
+
+def test_only_the_attempts_own_appium_is_ended(two: dict[str, "subprocess.Popen[bytes]"]) -> None:
+    done = run(["sh", "-c", "pkill -f appium"], PATH=f"{SHIMS}:{os.environ['PATH']}", HPCQ_APPIUM_PORT="41235")
+    assert done.returncode == 0, "or AppWright fails the test that has passed"
+    wait_until_blocking(lambda: two["41235"].poll() is not None, 5)
+    assert is_alive(two["41236"].pid)
+
+
+def test_an_appium_that_a_test_has_left_ends_before_the_next_one_begins(
+    tmp_path: Path, two: dict[str, "subprocess.Popen[bytes]"]
+) -> None:
+    real = program(tmp_path / "bin", "npx", "#!/bin/sh\npgrep -f 'sleep.600. appium .*--port 4123'\n")
+    env = {"PATH": f"{SHIMS}:{real}:{os.environ['PATH']}", "HPCQ_APPIUM_PORT": "41235"}
+    assert run(["npx", "appium"], **env).stdout.split() == [str(two["41236"].pid)]
 
 
 def test_the_mac_is_not_asked_for_the_apps_name() -> None:

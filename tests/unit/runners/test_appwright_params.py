@@ -7,8 +7,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from hpcq.engine.intake import field_errors
-from hpcq_runners.appwright.params import AppwrightParams, Blob
+from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.settings import AppwrightSettings
+from hpcq_runners.fields import Blob
 from hpcq_runners.shell import ShellRunner
 
 PARAMS: TypeAdapter[Any] = TypeAdapter(ShellRunner.params)

@@ -1,13 +1,10 @@
 """Uploaded projects: unpacked by a child, within bounds, and never anywhere else."""
 
-import asyncio
 import gzip
 import io
 import os
-import shutil
 import signal
 import tarfile
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 
 from hpcq.engine.launcher import Launcher
 from hpcq.plugin import Exit, Infra, Rejected
-from hpcq_runners.appwright import run, uploads
+from hpcq_runners.appwright import uploads
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.uploads import Place
 from tests.support.testruns import PlainContext
@@ -49,13 +46,9 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[tarfile
     return member, b""
 
 
-async def unpack(context: PlainContext, archive: Path) -> Path:
-    place = Place(context.data_dir / "upload", context.spawn)
+async def unpack(context: PlainContext, archive: Path, name: str = "upload") -> Path:
+    place = Place(context.data_dir / name, context.spawn)
     return await uploads.unpack(SHA256, place, context.settings, lambda _: archive)
-
-
-async def share(context: PlainContext, archive: Path, sha256: str = SHA256) -> Path:
-    return await uploads.shared(sha256, context, lambda _: archive)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "shop/"])
@@ -63,8 +56,8 @@ async def test_a_project_is_unpacked_with_or_without_a_folder_of_its_own(
     context: PlainContext, tmp_path: Path, prefix: str
 ) -> None:
     archive = packed(tmp_path / "a", file(f"{prefix}playwright.config.js"), file(f"{prefix}tests/a.spec.js"))
-    for folder in (await unpack(context, archive), await share(context, archive), await share(context, archive)):
-        assert sorted(path.name for path in folder.iterdir()) == ["playwright.config.js", "tests"]
+    folder = await unpack(context, archive)
+    assert sorted(path.name for path in folder.iterdir()) == ["playwright.config.js", "tests"]
 
 
 async def test_the_server_itself_never_reads_a_tar(
@@ -104,20 +97,6 @@ def test_the_tar_or_the_machine_is_to_blame(tmp_path: Path, exit_: Exit, kind: t
         uploads._judged(exit_, tmp_path / "said", SHA256)
 
 
-async def test_equal_uploads_that_are_only_looked_into_are_unpacked_once(context: PlainContext, tmp_path: Path) -> None:
-    asked: list[str] = []
-    archive = packed(tmp_path / "a", file("playwright.config.js"), file("a"))
-
-    def blob(name: str) -> Path:
-        asked.append(name)
-        return archive
-
-    shared = (uploads.shared(SHA256, context, blob) for _ in range(5))  # type: ignore[arg-type]
-    assert len(set(await asyncio.gather(*shared))) == 1
-    assert asked == [SHA256]
-    assert not list(uploads._locks), "nothing is remembered of it"
-
-
 @pytest.mark.parametrize(
     "evil",
     [
@@ -130,22 +109,25 @@ async def test_equal_uploads_that_are_only_looked_into_are_unpacked_once(context
     ],
     ids=["a way out", "a link to a file", "a link out", "a hard link out", "a device", "a pipe"],
 )
-async def test_nothing_is_written_outside_and_nothing_is_kept_of_such_a_tar(
+async def test_nothing_is_written_outside(
     context: PlainContext, tmp_path: Path, evil: tuple[tarfile.TarInfo, bytes]
 ) -> None:
     archive = packed(tmp_path / "a", file("playwright.config.js"), evil)
     with pytest.raises(Rejected, match="no tar that can be unpacked"):
-        await share(context, archive)
+        await unpack(context, archive)
     assert sorted(os.listdir(tmp_path)) == ["a", "data"]
-    assert not list((context.data_dir / "projects").iterdir())
+    assert os.listdir(context.data_dir) == ["upload"]
+    left = [path for path in (context.data_dir / "upload").rglob("*") if path.name not in ("project", "said")]
+    assert [path.name for path in left] == ["playwright.config.js"]
 
 
 async def test_what_is_no_tar_is_rejected(context: PlainContext, tmp_path: Path) -> None:
     whole = packed(tmp_path / "b", file("a", os.urandom(9999)), mode="w").read_bytes()
-    for data in (b"PK\x03\x04", whole[:5000], gzip.compress(whole)[:5000], gzip.compress(whole)[:20]):
+    packed_well = gzip.compress(whole)
+    for number, data in enumerate((b"PK\x03\x04", whole[:5000], packed_well[:5000], packed_well[:20])):
         (tmp_path / "a").write_bytes(data)
         with pytest.raises(Rejected, match="no tar"):
-            await share(context, tmp_path / "a")
+            await unpack(context, tmp_path / "a", f"upload-{number}")
 
 
 @pytest.mark.parametrize(
@@ -161,8 +143,7 @@ async def test_an_upload_has_bounds(
 ) -> None:
     context.settings = AppwrightSettings(**settings)  # type: ignore[arg-type]
     with pytest.raises(Rejected, match="leave node_modules out"):
-        await share(context, packed(tmp_path / "a", *members))
-    assert not list((context.data_dir / "projects").iterdir())
+        await unpack(context, packed(tmp_path / "a", *members))
 
 
 async def test_an_upload_that_is_gone_is_said_to_be(context: PlainContext) -> None:
@@ -180,21 +161,3 @@ async def test_node_modules_of_the_config_lie_beside_the_project(context: PlainC
     context.settings = AppwrightSettings(project_dir=tmp_path / "shop")
     folder = await unpack(context, archive)
     assert (folder.parent / "node_modules").resolve() == modules
-
-
-async def test_what_nobody_has_looked_into_for_long_goes_and_never_by_halves(
-    context: PlainContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    projects = context.data_dir / "projects"
-    for name, days in (("old", 8), ("recent", 6)):
-        (projects / name / "project").mkdir(parents=True)
-        at = time.time() - days * 86400
-        os.utime(projects / name, (at, at))
-    archive = packed(tmp_path / "a", file("playwright.config.js"), file("a"))
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # the server dies before it has removed anything
-        await share(context, archive)
-    assert not (projects / "old").exists()
-    assert {SHA256, "recent"} <= {path.name for path in projects.iterdir()}
-    run.clear(context.data_dir)
-    assert not projects.exists()

@@ -11,12 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from hpcq.engine.intake import pointer
 from hpcq.plugin import Failure, Outcome, Slot, TestCase
+from hpcq.plugin.testing_stage import Stage
 from hpcq_runners.device_farm import verdict
 from hpcq_runners.device_farm.api import Api, FarmError
 from hpcq_runners.device_farm.browserstack import BrowserStack
 from hpcq_runners.device_farm.capacity import Capacity
 from hpcq_runners.device_farm.credentials import Credentials
+from hpcq_runners.device_farm.lambdatest import LambdaTest
 from hpcq_runners.device_farm.params import FarmBuildParams, FarmParams, FarmTestParams
+from hpcq_runners.device_farm.runner import DeviceFarmRunner
 from hpcq_runners.device_farm.sessions import OurSessions
 from hpcq_runners.device_farm.settings import DeviceFarmSettings
 from tests.support.fake_farm.farm import FULL, NO_APP, FakeFarm
@@ -57,6 +60,28 @@ def farm() -> Iterator[FakeFarm]:
 def stack(farm: FakeFarm) -> BrowserStack:
     api = Api("BrowserStack", lambda: Credentials(farm.user, farm.key))
     return BrowserStack(api, DeviceFarmSettings.model_validate(farm.settings))
+
+
+# What it lacks.
+
+
+@pytest.mark.parametrize(
+    ("farm_name", "ready", "message"),
+    [
+        ("browserstack", True, "farm builds run, but tests cannot: the project's folder /nowhere is not there"),
+        ("lambdatest", False, "the project's folder /nowhere is not there"),
+    ],
+)
+async def test_a_project_that_is_not_there_keeps_only_tests_from_running(
+    farm: FakeFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, farm_name: str, ready: bool, message: str
+) -> None:
+    for name in (*BrowserStack.variables, *LambdaTest.variables):
+        monkeypatch.setenv(name, farm.user if name.endswith("USERNAME") else farm.key)
+    stage = Stage(tmp_path, DeviceFarmRunner, {**farm.settings, "farm": farm_name, "project_dir": "/nowhere"})
+    await stage.open()
+    health = await stage.runner.health()
+    await stage.close()
+    assert (health.ready, health.message.startswith(message)) == (ready, True), health
 
 
 # Slots.
@@ -294,6 +319,7 @@ def test_every_mistake_in_a_build_is_named() -> None:
         "unknown": 1,
     }
     assert places(build) == ["/app", "/devices", "/framework", "/options", "/test_suite/blob", "/unknown"]
+    assert "/test_suite" in places({**build, "test_suite": None}), "it is not to be left out"
 
 
 @pytest.mark.parametrize("address", ["ftp://farm", "https://me:secret@farm", "https://farm/path", "farm"])
