@@ -140,7 +140,7 @@ def builtin_queues() -> dict[str, dict[str, Any]]:
     return {
         "local": {"runner": "shell", "slots": cores},
         "compute": {"runner": "matrix", "slots": cores},
-        "emulator": {"runner": "adb", "timeout_s": 1800.0, "retries": {"max": 3}},
+        "emulator": {"runner": "adb", "grace_s": 10.0, "timeout_s": 1800.0, "retries": {"max": 3}},
         "device_farm": {"runner": "device_farm", "grace_s": 15.0, "timeout_s": 1800.0, "retries": {"max": 3}},
         "noop": {"runner": "noop", "slots": 16},
     }

@@ -24,6 +24,8 @@ CONNECT_PAUSE_S = 1.0
 KEEP_EVERY_S = 10.0  # addresses that are absent are connected to, batteries looked at
 BATTERY_EVERY = 30  # of these turns
 FIRST_LOOK_S = 8.0  # for the devices that are there when the queue opens
+AWAY_S = 60.0  # the last device that is away for longer makes the queue unready; it may only have been reconnected
+NAMED = 5  # devices that are away, in a sentence
 OPEN_S = 20.0  # for all of the opening, for which there are 30 s; what is not known by then is learnt later
 WHY = {
     "unauthorized": "unlock it and allow USB debugging for this computer's key",
@@ -53,6 +55,7 @@ class Fleet:
         self._offered: list[Slot] | None = None
         self._absent = asyncio.Event()
         self._quarantined: dict[str, str] = {}
+        self._seen_at = -AWAY_S  # on the loop's clock: when health last found a device
 
     # Beginning and end.
 
@@ -252,7 +255,7 @@ class Fleet:
             self.context.set_slots(slots)
 
     async def health(self) -> Health:
-        """Whether there is anything to run jobs on."""
+        """Whether there is anything to run jobs on, and who of those that belong here is not there."""
         await self.server.check()
         if self.server.down:
             return Health(False, self.server.down)
@@ -262,7 +265,21 @@ class Fleet:
                 "adb shows no device: attach one and allow USB debugging (`adb devices`), "
                 f"or name AVDs in [queues.{self.context.queue}] avds = [...]",
             )
-        return Health(True)
+        away = [device for device in self.devices.values() if device.state in ("absent", "offline", "unauthorized")]
+        at = asyncio.get_running_loop().time()
+        if len(away) < len(self.devices):
+            self._seen_at = at
+        return Health(at - self._seen_at < AWAY_S, self._about(away) if away else "")
+
+    def _about(self, away: list[Device]) -> str:
+        """Why these are of no use, and what to do."""
+        shown = [f"{device.name} is {device.state} ({device.reason})" for device in away[:NAMED]]
+        more = [f"and {len(away) - NAMED} more"] if len(away) > NAMED else []
+        return (
+            f"{len(away)} of {len(self.devices)} devices cannot be used: {'; '.join([*shown, *more])}. "
+            "Attach and unlock them (`adb devices` shows who is there), or take them out of "
+            f"[queues.{self.context.queue}]"
+        )
 
     async def keep_quarantine(self, device: Device, why: str | None) -> None:
         """Over restarts; None: it is released."""

@@ -16,6 +16,7 @@ from hpcq_runners.adb.params import AdbParams, DeviceTests
 from hpcq_runners.adb.recovery import Recovery
 from hpcq_runners.adb.run import Run, install
 from hpcq_runners.adb.settings import AdbSettings
+from hpcq_runners.appwright.modules import uploads_lack
 from hpcq_runners.appwright.run import clear
 from hpcq_runners.appwright.split import split
 from hpcq_runners.appwright.tools import lacking
@@ -54,7 +55,9 @@ class AdbRunner(Runner):
             return Health(False, self._missing)
         health = await self._fleet.health()
         missing = await asyncio.to_thread(_lacking, self._fleet.settings) if health.ready else ""
-        return Health(True, f"commands run, but tests cannot: {missing}") if missing else health
+        if missing:
+            return Health(True, f"commands run, but tests cannot: {missing}")
+        return Health(True, health.message or uploads_lack(self._fleet.context)) if health.ready else health
 
     def session_key(self, params: Any) -> str | None:
         return builds.session_key(params)
@@ -94,8 +97,10 @@ class AdbRunner(Runner):
             await run.stop(grace_s)
 
     async def split(self, params: Any, blob: Callable[[str], Path]) -> Sequence[Part]:
-        if not isinstance(params, DeviceTests) or self._fleet is None:
+        if not isinstance(params, DeviceTests):
             return await super().split(params, blob)
+        if self._fleet is None:
+            raise Infra(self._missing)
         return await split(params, self._fleet.context, blob)
 
     async def release(self, slot: SlotView) -> None:

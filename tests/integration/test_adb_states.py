@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from hpcq.plugin import Health
+from hpcq_runners.adb import fleet
 from tests.support.fake_device.lab import FakePhone, Lab, lab
 from tests.support.fake_device.stage import JOB_S, AdbStage, running
 from tests.support.processes import command_line, marked
@@ -246,3 +248,34 @@ async def test_a_stop_does_not_wait_for_a_bug_report(devices: Lab, phone: FakePh
         error = (await asyncio.wait_for(waiting, 5)).error
         assert error is not None
         assert error.type == "exit"
+
+
+async def test_health_says_which_of_the_devices_of_the_configuration_are_not_there(
+    devices: Lab, phone: FakePhone
+) -> None:
+    async with running(devices, serials=["127.0.0.1:9"]) as stage:
+        health = await stage.runner.health()
+        assert not health.ready, "its only device"
+        assert health.message.startswith("1 of 1 devices cannot be used: 127.0.0.1:9 is absent (")
+        assert "`adb devices`" in health.message
+    async with running(devices, serials=["127.0.0.1:9", phone.serial]) as stage:
+        await stage.until(phone.serial, "ready")
+        health = await stage.runner.health()
+        assert health.ready, "one will do"
+        assert "1 of 2 devices cannot be used: 127.0.0.1:9 is absent (" in health.message
+
+
+async def test_a_phone_that_is_away_for_a_moment_does_not_make_its_queue_unready(
+    devices: Lab, phone: FakePhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(devices, serials=[phone.serial]) as stage:
+        await stage.until(phone.serial, "ready")
+        assert await stage.runner.health() == Health(True)
+        phone.behave(state="unauthorized")
+        await asyncio.to_thread(devices.adb, "disconnect", phone.serial)
+        await stage.until(phone.serial, "unauthorized")
+        health = await stage.runner.health()
+        assert health.ready
+        assert f"1 of 1 devices cannot be used: {phone.serial} is " in health.message
+        monkeypatch.setattr(fleet, "AWAY_S", 0.0)
+        assert not (await stage.runner.health()).ready, "now it is for longer"

@@ -28,7 +28,8 @@ def node() -> Path:
     return Path(found) if found else Path(str(wheel), "bin", "node")
 
 
-def _npm() -> list[str]:
+def npm_words() -> list[str]:
+    """What npm is started by."""
     found = shutil.which("npm")
     if found:
         return [found]
@@ -60,7 +61,7 @@ def _install(place: Path, packages: tuple[str, ...]) -> None:
     (place / "package.json").write_text('{"private": true}\n')
     words = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *packages]
     done = subprocess.run(
-        [*_npm(), *words], cwd=place, env=npm_env(), capture_output=True, text=True, timeout=INSTALL_S, check=False
+        [*npm_words(), *words], cwd=place, env=npm_env(), capture_output=True, text=True, timeout=INSTALL_S, check=False
     )
     assert done.returncode == 0, f"npm could not install {packages}: {done.stdout}{done.stderr}"
 

@@ -21,6 +21,7 @@ class PlainContext:
     data_dir: Path
     settings: AppwrightSettings = field(default_factory=AppwrightSettings)
     launcher: Launcher | None = None
+    queue: str = "local"
 
     async def spawn(self, argv: Sequence[str], **rest: Any) -> Any:
         """A child with the environment of this process."""

@@ -41,7 +41,7 @@ def make_apk(
 def manifest(package: str, version: str, *, utf8: bool) -> bytes:
     """`<manifest package=… versionName=…/>` in Android's binary XML."""
     strings = ["package", "versionName", "manifest", package, version]
-    pool = _pool(strings, utf8=utf8)
+    pool = string_pool(strings, utf8=utf8)
     attributes = b"".join(struct.pack("<5I", NS, name, value, 0x03000008, value) for name, value in ((0, 3), (1, 4)))
     element = struct.pack("<II6H", NS, 2, 20, 20, 2, 0, 0, 0) + attributes
     start = struct.pack("<HHIII", 0x0102, 16, 16 + len(element), 1, NS) + element
@@ -49,7 +49,8 @@ def manifest(package: str, version: str, *, utf8: bool) -> bytes:
     return struct.pack("<HHI", 0x0003, 8, 8 + len(body)) + body
 
 
-def _pool(strings: Sequence[str], *, utf8: bool) -> bytes:
+def string_pool(strings: Sequence[str], *, utf8: bool) -> bytes:
+    """The strings of a binary XML."""
     texts, offsets = b"", []
     for text in strings:
         offsets.append(len(texts))

@@ -3,10 +3,12 @@
 import io
 import json
 import secrets
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from hpcq_runners.adb import apk
 from tests.support.fake_device.apk import ABOUT
 
 
@@ -57,6 +59,16 @@ class Packages:
             return "INSTALL_FAILED_VERSION_DOWNGRADE: Downgrade detected"
         return None if "-r" in words else "INSTALL_FAILED_ALREADY_EXISTS"
 
+    def dump(self, name: str) -> str:
+        """What `dumpsys package` says."""
+        there = self.installed.get(name)
+        if there is None:
+            return f"Unable to find package: {name}\n"
+        code = there["version_code"]
+        numbers = f"    versionCode={code} minSdk=21 targetSdk=34\n" if code else ""
+        version = there.get("version", f"{code}.0")
+        return f"Packages:\n  Package [{name}] (0):\n{numbers}    versionName={version}\n    User 0: installed=true\n"
+
     def uninstall(self, name: str) -> str:
         """What `pm uninstall` says."""
         installed = self.installed
@@ -68,5 +80,13 @@ class Packages:
 
 
 def _about(data: bytes) -> dict[str, Any]:
+    """Of a build of the tests, or of one of Appium's own."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return dict(json.loads(archive.read(ABOUT)))
+        if ABOUT in archive.namelist():
+            return dict(json.loads(archive.read(ABOUT)))
+    with tempfile.NamedTemporaryFile(suffix=".apk") as file:
+        file.write(data)
+        file.flush()
+        said = apk.read(Path(file.name))
+    fixed = {"version_code": 0, "signer": "other", "min_sdk": 21, "abis": []}
+    return {"package": said.package, "version": said.version, **fixed}

@@ -17,11 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.fake_device import files
+from tests.support.fake_device.activity import Activity
 from tests.support.fake_device.packages import Packages
+from tests.support.fake_device.uiautomator2 import INSTRUMENTATION, PACKAGE, PORT, UiAutomator2
 from tests.support.fake_device.wire import STDERR, Stream
 
 Print = Callable[[bytes], Awaitable[None]]
-QUIET = ("am", "settings", "input", "wm", "svc", "cmd", "setprop", "locksettings", "appops")  # all is well, they say
+QUIET = (
+    "settings",
+    "input",
+    "wm",
+    "svc",
+    "cmd",
+    "setprop",
+    "locksettings",
+    "appops",
+    "dumpsys",
+)  # all is well, they say
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0" * 17 + b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -33,6 +45,7 @@ class Phone:
         self.root = folder / "files"
         self.root.mkdir(parents=True, exist_ok=True)
         self.packages = Packages(folder)
+        self.activity = Activity(UiAutomator2(lambda: list(self.behaviour.get("screen", ())), self.log))
         self.on_reboot: Callable[[], None] = lambda: None
         self._on_since = time.monotonic()
         self._reboots = 0
@@ -76,6 +89,8 @@ class Phone:
             await stream.exit(code, packets=packets)
         elif name == "sync":
             await files.serve(stream, self.root)
+        elif service == f"tcp:{PORT}":
+            await self.activity.serve(stream)
         elif name == "reboot":
             self.log("reboot")
             self._reboots += 1
@@ -115,6 +130,7 @@ class Phone:
         known = {
             "ro.product.model": behaviour.get("model", "Pixel 7"),
             "ro.build.version.sdk": str(behaviour.get("api", 34)),
+            "ro.build.version.release": "14",
             "ro.product.cpu.abi": behaviour.get("abi", "x86_64"),
             "ro.kernel.qemu": "1" if behaviour.get("emulator") else "",
             "sys.boot_completed": "1" if self.booted else "",
@@ -151,6 +167,25 @@ class Phone:
         if there:
             await out(f"package:{there['path']}\n".encode())
         return 0 if there else 1
+
+    async def listed(self, words: list[str], stream: Stream, out: Print) -> int:
+        await out("".join(f"package:{name}\n" for name in self.packages.installed).encode())
+        return 0
+
+    async def instrumentations(self, words: list[str], stream: Stream, out: Print) -> int:
+        if f"{PACKAGE}.test" in self.packages.installed:
+            await out(f"instrumentation:{INSTRUMENTATION} (target={PACKAGE})\n".encode())
+        return 0
+
+    async def package(self, words: list[str], stream: Stream, out: Print) -> int:
+        await out(self.packages.dump(words[-1]).encode())
+        return 0
+
+    async def am(self, words: list[str], stream: Stream, out: Print) -> int:
+        return await self.activity.am(words, out)
+
+    async def services(self, words: list[str], stream: Stream, out: Print) -> int:
+        return await self.activity.services(words, out)
 
     async def clear(self, words: list[str], stream: Stream, out: Print) -> int:
         there = words[-1] in self.packages.installed
@@ -198,6 +233,12 @@ ANSWERS: dict[tuple[str, ...], Callable[[Phone, list[str], Stream, Print], Await
     ("pm", "uninstall"): Phone.uninstall,
     ("pm", "path"): Phone.path,
     ("pm", "clear"): Phone.clear,
+    ("pm", "list", "packages"): Phone.listed,
+    ("cmd", "package", "list", "packages"): Phone.listed,
+    ("pm", "list", "instrumentation"): Phone.instrumentations,
+    ("dumpsys", "package"): Phone.package,
+    ("am",): Phone.am,
+    ("dumpsys", "activity", "services"): Phone.services,
     ("rm", "-rf"): Phone.rm,
     ("logcat",): Phone.logcat,
     ("screencap",): Phone.screencap,

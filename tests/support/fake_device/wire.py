@@ -44,6 +44,15 @@ class Stream:
         found, self._rest = self._rest[:size], self._rest[size:]
         return found
 
+    async def read_until(self, end: bytes) -> bytes:
+        """All up to these bytes, which are taken too. Raises ConnectionError at the end."""
+        while end not in self._rest:
+            more = await self.given.get()
+            if more is None:
+                raise ConnectionResetError
+            self._rest += more
+        return await self.read(self._rest.index(end) + len(end))
+
     async def print(self, data: bytes, *, packets: bool, where: int = STDOUT) -> None:
         await self.write(struct.pack("<BI", where, len(data)) + data if packets else data)
 

@@ -15,6 +15,7 @@ class OneTest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str
+    suite: str = ""
     file: str = "tests/a.spec.js"
     title: str = "a test"
     line: int = 1
@@ -51,7 +52,10 @@ class CaseRunner(Runner):
         if files == ["no-file"]:
             return [Part(None, {})]  # type: ignore[arg-type]
         rest = params.model_dump(mode="json", exclude={"tests"})
-        return [Part(file, {**rest, "tests": _of_file(params.tests, file)}) for file in files]
+        suites: dict[str, Any] = {test.file: test.suite for test in params.tests}
+        if files == ["no-suite"]:
+            suites = {"no-suite": None}
+        return [Part(file, {**rest, "tests": _of_file(params.tests, file)}, suites[file]) for file in files]
 
     async def start(self, request: Request) -> Handle:
         return {}
@@ -87,7 +91,8 @@ def _of_file(tests: Sequence[OneTest], file: str) -> list[Mapping[str, Any]]:
 def _case(test: OneTest, times: int) -> TestCase:
     status = test.goes[min(times, len(test.goes) - 1)]
     error = f"{test.id} went wrong" if status in ("failed", "flaky") else None
-    return TestCase(test.id, test.title, test.file, test.line, status, test.duration_s, int(status == "flaky"), error)
+    again = int(status == "flaky")
+    return TestCase(test.id, test.title, test.file, test.line, status, test.duration_s, again, error, test.suite)
 
 
 class RawParams(BaseModel):
