@@ -19,6 +19,7 @@ def _no_nul(text: str) -> str:
 
 
 Text = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_no_nul)]
+Name = Annotated[str, Field(max_length=500), AfterValidator(_no_nul)]  # which may be empty
 Wait = Annotated[
     float, Field(ge=0, le=WAIT_MOST_S, allow_inf_nan=False, description="Hold the answer until it is final, so long")
 ]

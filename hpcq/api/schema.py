@@ -161,6 +161,7 @@ class TestResult(Answer):
     duration_s: float
     retries: int
     error: str | None
+    suite: str
 
 
 class JobTests(Answer):
@@ -170,6 +171,7 @@ class JobTests(Answer):
 class TestHistory(Answer):
     """A test and its newest 200 runs; `flaky`: it failed and passed on the same commit."""
 
+    suite: str
     id: str
     title: str
     file: str

@@ -2,17 +2,16 @@
 
 from typing import Annotated, Any
 
-import orjson
 from aiohttp import web
 from pydantic import Field
 
 from hpcq.api import schema
 from hpcq.api.jobs import find
 from hpcq.api.problem import at_parameter, not_found
-from hpcq.api.query import Query, Text, Whole
+from hpcq.api.query import Name, Query, Text, Whole
 from hpcq.api.table import Call, Route, reply
 from hpcq.engine.floor import outcome_of
-from hpcq.engine.testcases import merged
+from hpcq.engine.testcases import from_json, merged
 from hpcq.engine.times import timestamp
 from hpcq.store.cursor import BadCursor
 from hpcq.store.tests import CaseFilter, CaseStats
@@ -23,6 +22,7 @@ RATE_DIGITS = 4
 class TestsQuery(Query):
     """Which tests; all that is given must hold."""
 
+    suite: Annotated[Name | None, Field(description="The project they belong to; empty: none")] = None
     file: Annotated[Text | None, Field(description="A file with tests, or a folder of such")] = None
     text: Annotated[Text | None, Field(description="Part of the title")] = None
     flaky: Annotated[bool | None, Field(description="Failed and passed on the same commit")] = None
@@ -36,12 +36,12 @@ class JobTestsQuery(Query):
 
 
 async def list_tests(call: Call[TestsQuery, None]) -> web.Response:
-    """Every test that was ever reported, by file and title, with the figures of its newest 200 runs.
+    """Every test that was ever reported, by suite, file and title, with the figures of its newest 200 runs.
 
     A run is what a job found, over all of its attempts. Failed, then passed within a job counts as flaky alone.
     """
     query = call.query
-    wanted = CaseFilter(query.org_id, query.file, query.text, query.flaky)
+    wanted = CaseFilter(query.org_id, query.suite, query.file, query.text, query.flaky)
     try:
         found, cursor = await call.engine.reader.tests(call.caller.org, wanted, query.limit, query.cursor)
     except BadCursor as bad:
@@ -58,7 +58,7 @@ async def of_job(call: Call[JobTestsQuery, None]) -> web.Response:
         attempts = [attempt for attempt in attempts if attempt.attempt == number]
         if not attempts:
             raise not_found(f"no attempt {number} of job {row.id} has ended; its newest is {row.history.attempt}")
-        return reply({"tests": orjson.Fragment(attempts[0].tests or b"[]")})
+        return reply({"tests": from_json(attempts[0].tests)})
     return reply({"tests": merged(map(outcome_of, attempts))})
 
 
@@ -66,6 +66,7 @@ def shown(stats: CaseStats) -> dict[str, Any]:
     """A test and its figures; rates are of the runs that were not skipped, None where there were none."""
     runs = stats.passed + stats.failed + stats.flaky
     return {
+        "suite": stats.suite,
         "id": stats.id,
         "title": stats.title,
         "file": stats.file,

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from hpcq.core.effects import Effect, Recall, Save, Start, Stop
-from hpcq.core.job import FINAL, Moment, State
+from hpcq.core.job import FINAL, ErrorType, Moment, State
 from hpcq.engine.attempt import Attempt
 from hpcq.engine.messages import Ended
 from hpcq.engine.slices import SLICE, let_go
@@ -94,11 +94,12 @@ class Gathering:
             )
         )
         if outcome and attempt and outcome.tests:
-            self._verdicts(attempt, outcome)
+            over = save.error is not None and save.error.type is ErrorType.TIMEOUT  # it had all its time
+            self._verdicts(attempt, outcome, stopped=attempt.stop_grace_s is not None and not over)
 
-    def _verdicts(self, attempt: Attempt, outcome: Outcome) -> None:
-        tests = believed(outcome, stopped=attempt.stop_grace_s is not None)
-        rows = [CaseRow(t.id, t.title, t.file, t.line, t.status, t.duration_s) for t in tests]
+    def _verdicts(self, attempt: Attempt, outcome: Outcome, *, stopped: bool) -> None:
+        tests = believed(outcome, stopped=stopped)
+        rows = [CaseRow(t.id, t.title, t.file, t.line, t.status, t.duration_s, t.suite) for t in tests]
         row = VerdictsRow(attempt.job, attempt.org_id, outcome.commit, self.now.wall, tuple(rows))
         self.rest.verdicts.append(row)
 

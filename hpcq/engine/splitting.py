@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ from hpcq.engine.alarm import now
 from hpcq.engine.errors import BadSpec, FieldError, Unavailable
 from hpcq.engine.intake import Prepared
 from hpcq.engine.slices import SLICE
+from hpcq.engine.testcases import SUITE_CHARS
 from hpcq.engine.verdict import plain
 from hpcq.plugin import Part, Rejected
 from hpcq.store.rows import Lookup
@@ -108,9 +109,9 @@ async def _was_used(engine: "Engine", org_id: str, key: str) -> bool:
 async def _pieces(engine: "Engine", raw: Any, job: Prepared, index: int, org: str | None) -> list[Piece]:
     """The jobs that this one becomes, the longest first: those that nobody knows count as average."""
     parts = await _parts(engine, job, org)
-    took = await engine.reader.file_durations(job.treatment.org_id, [part.file for part in parts])
+    took = await engine.reader.file_durations(job.treatment.org_id, [(part.suite, part.file) for part in parts])
     average = sum(took.values()) / len(took) if took else 0.0
-    parts.sort(key=lambda part: -took.get(part.file, average))
+    parts.sort(key=lambda part: -took.get((part.suite, part.file), average))
     key = _batch_key(job)
     return [Piece(_of_part(raw, part, key), index, part.file) for part in parts]
 
@@ -179,9 +180,10 @@ def _checked(parts: Any) -> list[Part]:
     for part in parts:
         if not isinstance(part, Part) or not isinstance(part.file, str) or not isinstance(part.params, Mapping):
             raise TypeError(f"split returned {part!r:.200}, which is no Part of a str and a mapping")
-        if len(part.file) > FILE_CHARS or not part.file.isprintable():
-            raise ValueError(f"split returned the file {part.file!r:.600}, no {FILE_CHARS} printable characters")
-    return [Part(part.file, orjson.loads(orjson.dumps(dict(part.params)))) for part in parts]
+        for name, text, most in (("file", part.file, FILE_CHARS), ("suite", part.suite, SUITE_CHARS)):
+            if not isinstance(text, str) or len(text) > most or not text.isprintable():
+                raise ValueError(f"split returned the {name} {text!r:.600}, no {most} printable characters")
+    return [replace(part, params=orjson.loads(orjson.dumps(dict(part.params)))) for part in parts]
 
 
 async def _again(engine: "Engine", pieces: Sequence[Piece], org: str | None, *, bulk: bool) -> list[Prepared]:

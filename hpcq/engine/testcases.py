@@ -15,12 +15,13 @@ TESTS_MOST = 10_000  # of one job
 TESTS_BYTES = 8 << 20  # of one attempt
 ID_CHARS = 500
 TITLE_CHARS = 500  # of a title, of a file
+SUITE_CHARS = 200
 ERROR_CHARS = 4_000
 ERRORS_CHARS = 1_000_000  # of all errors of an attempt; the more there are, the shorter each is kept
 COMMIT_CHARS = 100
 RESULT_BYTES = 64 << 10
 STATUSES = get_args(TestStatus)
-FIELDS = tuple(field.name for field in fields(TestCase))
+FIELDS = tuple(field.name for field in fields(TestCase) if field.name != "suite")  # of a test in a job's result
 
 
 # What a runner hands over.
@@ -53,7 +54,7 @@ def _wrong_test(test: Any) -> str | None:
     if not (isinstance(test.id, str) and 0 < len(test.id) <= ID_CHARS):
         return f"a TestCase with id {test.id!r:.300}, which is not a str of 1 to {ID_CHARS} characters"
     about = f"the TestCase {test.id!r:.200} with"
-    for name, value in (("title", test.title), ("file", test.file)):
+    for name, value in (("title", test.title), ("file", test.file), ("suite", test.suite)):
         if not isinstance(value, str):
             return f"{about} {name} {value!r:.200}, which is not a str"
     if test.status not in STATUSES:
@@ -79,6 +80,7 @@ def bounded(tests: Sequence[TestCase]) -> tuple[TestCase, ...]:
             id=_text(test.id, ID_CHARS),
             title=_text(test.title, TITLE_CHARS),
             file=_text(test.file, TITLE_CHARS),
+            suite=_text(test.suite, SUITE_CHARS),
             duration_s=round(float(test.duration_s), 3),
             error=None if test.error is None else _text(test.error, each),
         )
@@ -94,8 +96,8 @@ def _text(text: str, most: int) -> str:
 
 
 def _sound(outcome: Outcome) -> bool:
-    """Its tests failed by themselves: the attempt was neither stopped, nor did its device break."""
-    return outcome.error is None or outcome.error.type == "exit"
+    """Its tests failed by themselves: nobody stopped the attempt before its time was over, nor did its device break."""
+    return outcome.error is None or outcome.error.type in ("exit", "timeout")
 
 
 def believed(outcome: Outcome, *, stopped: bool) -> tuple[TestCase, ...]:

@@ -44,7 +44,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TestCase:
-    """The verdict on one test of a test job. `id` is stable over runs: the server keeps the history by it."""
+    """The verdict on one test of a test job. `id` is stable over runs: the server keeps the history by it.
+
+    Two projects may have tests of the same id: a `suite`, such as the project's name, keeps them apart.
+    """
 
     __test__ = False  # not one of pytest's
 
@@ -56,6 +59,7 @@ class TestCase:
     duration_s: float
     retries: int = 0
     error: str | None = None
+    suite: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the jobs that a job with `split` becomes: the `file` its tests are in, and the params that run it."""
+    """One of the jobs that a job with `split` becomes: the `file` its tests are in, and the params that run it.
+
+    `suite`: what its `TestCase`s will say.
+    """
 
     file: str
     params: Mapping[str, JSON]
+    suite: str = ""
 
 
 class Process(Protocol):

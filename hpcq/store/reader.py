@@ -22,7 +22,18 @@ from hpcq.store.query import Page, counts_query, page_query
 from hpcq.store.rows import AppRow, AttemptRow, BlobRow, EventRow, JobRow, ScheduleRow, ScheduleRun
 from hpcq.store.statements import FINAL_SQL, SELECT_JOBS, job_row
 from hpcq.store.statistics import ENDED_SQL, QueueStats, queue_stats
-from hpcq.store.tests import MOST_FILES, CaseFilter, CaseStats, Place, durations_sql, figures_sql, page_sql, stats_of
+from hpcq.store.tests import (
+    MOST_FILES,
+    CaseFilter,
+    CaseStats,
+    Place,
+    SuiteFile,
+    durations_sql,
+    figures_sql,
+    page_sql,
+    place_of,
+    stats_of,
+)
 
 CONNECTIONS = 3  # a long search holds one of them
 CACHE_MIB = 8
@@ -157,21 +168,21 @@ class Reader:
     async def tests(
         self, org: str | None, wanted: CaseFilter, limit: int = 50, cursor: str | None = None
     ) -> tuple[list[CaseStats], str | None]:
-        """A page of tests with their history, by file and title, and the cursor of the next. Raises BadCursor."""
+        """A page of tests with their history, by suite, file, title, and the cursor of the next. Raises BadCursor."""
         after = None if cursor is None else Place.of_cursor(cursor)
         async with self._search if wanted.text else contextlib.nullcontext():
             found = await self._rows(*page_sql(org, wanted, limit + 1, after))
         page = found[:limit]
         parts = [await self._rows(sql) for sql in figures_sql([row[0] for row in page])]
-        test, _, _, title, file, *_ = page[-1] if page else (0, "", "", "", "")
-        more = Place(file, title, test).cursor() if len(found) > limit else None
+        more = place_of(page[-1]).cursor() if len(found) > limit else None
         return stats_of(page, *parts), more
 
-    async def file_durations(self, org_id: str, files: Sequence[str]) -> dict[str, float]:
+    async def file_durations(self, org_id: str, files: Sequence[SuiteFile]) -> dict[SuiteFile, float]:
         """How many seconds the tests of these files take, going by this org's history; unknown ones are left out."""
-        found: dict[str, float] = {}
+        found: dict[SuiteFile, float] = {}
         for first in range(0, len(files), MOST_FILES):
-            found.update(await self._rows(*durations_sql(org_id, files[first : first + MOST_FILES])))
+            rows = await self._rows(*durations_sql(org_id, files[first : first + MOST_FILES]))
+            found.update({(suite, file): seconds for suite, file, seconds in rows})
         return found
 
     # Events.

@@ -112,6 +112,7 @@ class CaseRow(NamedTuple):
     line: int
     status: str  # passed, failed, flaky, skipped
     duration_s: float
+    suite: str = ""
 
 
 class VerdictsRow(NamedTuple):

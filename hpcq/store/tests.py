@@ -4,6 +4,7 @@ import sqlite3
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,17 +17,19 @@ RUNS_KEPT = 200  # of each test, the newest
 TESTS_A_ROUND = 500
 MOST_FILES = 500  # in one statement
 
+SuiteFile = tuple[str, str]  # a suite, and a file in it
+
 _OWN = Many("INSERT OR REPLACE INTO attempt_tests (job, attempt, commit_sha, tests) VALUES", "(?, ?, nullif(?, ''), ?)")
 _TEST = Many(
-    "INSERT INTO tests (org_id, id, file, title, line) VALUES",
-    "(?, ?, ?, ?, ?)",
-    """ON CONFLICT (org_id, id) DO UPDATE SET file = excluded.file, title = excluded.title, line = excluded.line
+    "INSERT INTO tests (org_id, suite, id, file, title, line) VALUES",
+    "(?, ?, ?, ?, ?, ?)",
+    """ON CONFLICT (org_id, suite, id) DO UPDATE SET file = excluded.file, title = excluded.title, line = excluded.line
     WHERE file <> excluded.file OR title <> excluded.title OR line <> excluded.line""",
 )
 _KNOWN = Many(
-    "SELECT t.id, t.test FROM (VALUES",
-    "(?, ?)",
-    ") v CROSS JOIN tests t ON t.org_id = v.column1 AND t.id = v.column2",
+    "SELECT t.suite, t.id, t.test FROM (VALUES",
+    "(?, ?, ?)",
+    ") v CROSS JOIN tests t ON t.org_id = v.column1 AND t.suite = v.column2 AND t.id = v.column3",
 )
 # A job's later attempt on the same commit: as `merged` of the engine has it.
 _RUN = Many(
@@ -79,6 +82,7 @@ class CaseStats(NamedTuple):
     """A test and its history. A run is a job's verdict over all its attempts; skipped ones are counted apart."""
 
     org_id: str
+    suite: str
     id: str
     title: str
     file: str
@@ -100,6 +104,7 @@ class CaseFilter:
     """Which tests; all that is given must hold."""
 
     org_id: str | None = None
+    suite: str | None = None  # '': those of none
     file: str | None = None  # a file, or the folder it is in
     text: str | None = None  # a part of the title, in any case of letters
     flaky: bool | None = None  # failed and passed on the same commit, or never
@@ -108,6 +113,7 @@ class CaseFilter:
 class Place(NamedTuple):
     """Where a test stands in the list."""
 
+    suite: str
     file: str
     title: str
     test: int
@@ -120,9 +126,9 @@ class Place(NamedTuple):
     def of_cursor(cls, text: str) -> "Place":
         """Raises BadCursor."""
         try:
-            file, title, test = orjson.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
-            if [*map(type, (file, title, test))] == [str, str, int] and 0 <= test < 2**63:
-                return cls(file, title, test)
+            suite, file, title, test = orjson.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
+            if [*map(type, (suite, file, title, test))] == [str, str, str, int] and 0 <= test < 2**63:
+                return cls(suite, file, title, test)
         except (ValueError, TypeError):
             pass
         raise BadCursor(
@@ -141,13 +147,14 @@ def write_attempt_tests(db: sqlite3.Connection, rows: Iterable[AttemptRow]) -> N
 def write_history(db: sqlite3.Connection, rows: Iterable[VerdictsRow]) -> None:
     """What attempts add to the history of their tests."""
     for row in rows:
-        _TEST.run(db, [(row.org_id, test.id, test.file, test.title, test.line) for test in row.tests])
-        known = dict(_KNOWN.run(db, [(row.org_id, test.id) for test in row.tests]))
+        _TEST.run(db, [(row.org_id, test.suite, test.id, test.file, test.title, test.line) for test in row.tests])
+        found = _KNOWN.run(db, [(row.org_id, test.suite, test.id) for test in row.tests])
+        known = {(suite, id_): test for suite, id_, test in found}
         _RUN.run(
             db,
             [
                 (
-                    known[test.id], row.job, row.commit or "", row.at, test.status,
+                    known[test.suite, test.id], row.job, row.commit or "", row.at, test.status,
                     test.status in ("passed", "flaky"), test.status in ("failed", "flaky"), test.duration_s,
                 )
                 for test in row.tests
@@ -185,12 +192,15 @@ def prune_history(
 
 
 def page_sql(org: str | None, wanted: CaseFilter, limit: int, after: Place | None) -> tuple[str, list[Any]]:
-    """Finds (test, org_id, id, title, file, line, flaky) of a page, by file and title. `org` None: all orgs."""
+    """Finds (test, org_id, suite, id, title, file, line, flaky) of a page, by suite, file, title. `org` None: all."""
     where, values = ["TRUE"], list[Any]()
     for limit_to in (org, wanted.org_id):
         if limit_to is not None:
             where.append("org_id = ?")
             values.append(limit_to)
+    if wanted.suite is not None:
+        where.append("suite = ?")
+        values.append(wanted.suite)
     if wanted.file is not None:
         where.append("(file = ? OR substr(file, 1, length(?)) = ?)")
         folder = wanted.file.rstrip("/") + "/"
@@ -202,11 +212,17 @@ def page_sql(org: str | None, wanted: CaseFilter, limit: int, after: Place | Non
         where.append("flaky = ?")
         values.append(wanted.flaky)
     if after is not None:
-        where.append("(file, title, test) > (?, ?, ?)")
+        where.append("(suite, file, title, test) > (?, ?, ?, ?)")
         values += after
-    columns = "test, org_id, id, title, file, line, flaky"
-    sql = f"SELECT {columns} FROM tests WHERE {' AND '.join(where)} ORDER BY file, title, test LIMIT ?"  # noqa: S608
+    columns, order = "test, org_id, suite, id, title, file, line, flaky", "suite, file, title, test"
+    sql = f"SELECT {columns} FROM tests WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
     return sql, [*values, limit]
+
+
+def place_of(row: Sequence[Any]) -> Place:
+    """Where a row of a page stands."""
+    test, _, suite, _, title, file, *_ = row
+    return Place(suite, file, title, test)
 
 
 def figures_sql(tests: Sequence[int]) -> tuple[str, str]:
@@ -232,9 +248,10 @@ def stats_of(page: Sequence[Any], counts: Sequence[Any], last: Sequence[Any]) ->
     ]
 
 
-def durations_sql(org_id: str, files: Sequence[str]) -> tuple[str, list[Any]]:
-    """(file, seconds): how long the tests of each of these files take, the sum of their p50s."""
-    chosen = f"SELECT test FROM tests WHERE org_id = ? AND file IN ({', '.join('?' * len(files))})"  # noqa: S608
+def durations_sql(org_id: str, files: Sequence[SuiteFile]) -> tuple[str, list[Any]]:
+    """(suite, file, seconds): how long the tests of each of these files take, the sum of their p50s."""
+    chosen = f"""SELECT f.test FROM (VALUES {", ".join(["(?, ?)"] * len(files))}) v
+        CROSS JOIN tests f INDEXED BY tests_by_file ON f.suite = v.column1 AND f.file = v.column2 WHERE f.org_id = ?"""  # noqa: S608
     each = f"SELECT test, {_P50} AS p50 FROM ({_RANKED.format(tests=chosen)}) GROUP BY test"  # noqa: S608
-    joined = f"SELECT t.file, e.p50 FROM ({each}) e JOIN tests t ON t.test = e.test WHERE e.p50 IS NOT NULL"  # noqa: S608
-    return f"SELECT file, sum(p50) FROM ({joined}) GROUP BY file", [org_id, *files]  # noqa: S608
+    joined = f"SELECT t.suite, t.file, e.p50 FROM ({each}) e JOIN tests t ON t.test = e.test WHERE e.p50 IS NOT NULL"  # noqa: S608
+    return f"SELECT suite, file, sum(p50) FROM ({joined}) GROUP BY suite, file", [*chain.from_iterable(files), org_id]  # noqa: S608

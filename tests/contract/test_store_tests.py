@@ -18,13 +18,23 @@ from hpcq.store.cursor import BadCursor
 from hpcq.store.prune import Retention
 from hpcq.store.reader import Reader
 from hpcq.store.rows import AttemptRow, CaseRow, Round, VerdictsRow
-from hpcq.store.schema import open_for_writing
-from hpcq.store.tests import RUNS_KEPT, CaseFilter, CaseStats, Place, page_sql, prune_history, write_history
+from hpcq.store.schema import migrations, open_for_writing
+from hpcq.store.tests import (
+    RUNS_KEPT,
+    CaseFilter,
+    CaseStats,
+    Place,
+    durations_sql,
+    page_sql,
+    prune_history,
+    write_history,
+)
 from hpcq.store.writer import Writer
 from tests.support.storerows import NOW, ended, job_id, jobs_with, reading, writing
 
 ALL = CaseFilter()
-HUGE = Place("", "", 2**63).cursor()
+SUITES = 4  # the migration that they came with
+HUGE = Place("", "", "", 2**63).cursor()
 
 
 @pytest.fixture
@@ -130,7 +140,7 @@ async def test_figures_are_of_the_newest_runs_before_older_ones_are_removed_too(
     await writer.commit(Round(NOW, verdicts=[*old, *new]))
     found = await only(reader)
     assert (found.passed, found.failed, found.p50_duration_s) == (RUNS_KEPT, 0, 1.0)
-    assert await reader.file_durations("default", ["a.spec.js"]) == {"a.spec.js": 1.0}
+    assert await reader.file_durations("default", [("", "a.spec.js")]) == {("", "a.spec.js"): 1.0}
 
 
 async def test_a_job_tried_again_on_another_commit_is_another_run(writer: Writer, reader: Reader) -> None:
@@ -162,7 +172,7 @@ async def test_orgs_see_their_own_tests_only_though_ids_are_equal(writer: Writer
     assert await ids(reader, "a", org_id="b") == []
     assert len(await ids(reader)) == 2
     assert (await only(reader, None, CaseFilter(org_id="b"))).title == "theirs"
-    assert await reader.file_durations("c", ["a.spec.js"]) == {}
+    assert await reader.file_durations("c", [("", "a.spec.js")]) == {}
 
 
 async def test_tests_are_found_by_file_folder_and_title(writer: Writer, reader: Reader) -> None:
@@ -176,8 +186,11 @@ async def test_tests_are_found_by_file_folder_and_title(writer: Writer, reader: 
     assert await ids(reader, text="%") == []
 
 
-async def test_pages_follow_each_other_by_file_and_title(writer: Writer, reader: Reader) -> None:
-    tests = [case(str(number), file=f"{number % 3}.js", title="same" * (number % 2)) for number in range(20)]
+async def test_pages_follow_each_other_by_suite_file_and_title(writer: Writer, reader: Reader) -> None:
+    tests = [
+        case(str(number), file=f"{number % 3}.js", title="same" * (number % 2), suite="b" * (number % 5 > 2))
+        for number in range(20)
+    ]
     await writer.commit(ran(1, *tests))
     seen: list[CaseStats] = []
     cursor: str | None = None
@@ -188,10 +201,11 @@ async def test_pages_follow_each_other_by_file_and_title(writer: Writer, reader:
             break
         assert len(page) == 3
     assert sorted(int(stats.id) for stats in seen) == list(range(20))
-    assert [(stats.file, stats.title) for stats in seen] == sorted((stats.file, stats.title) for stats in seen)
+    places = [(stats.suite, stats.file, stats.title) for stats in seen]
+    assert places == sorted(places)
 
 
-@pytest.mark.parametrize("text", ["", "x", "é", "W10", "WzEsMiwzXQ", "bnVsbA", HUGE])
+@pytest.mark.parametrize("text", ["", "x", "é", "W10", "WzEsMiwzLDRd", "bnVsbA", HUGE])
 async def test_what_is_no_cursor_is_refused(reader: Reader, text: str) -> None:
     with pytest.raises(BadCursor):
         await reader.tests(None, ALL, 3, text)
@@ -200,19 +214,64 @@ async def test_what_is_no_cursor_is_refused(reader: Reader, text: str) -> None:
 @given(
     st.text(st.characters(exclude_categories=["Cs"])),
     st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(exclude_categories=["Cs"])),
     st.integers(0, 2**60),
 )
-def test_cursors_come_back_as_they_went(file: str, title: str, test: int) -> None:
-    assert Place.of_cursor(Place(file, title, test).cursor()) == (file, title, test)
+def test_cursors_come_back_as_they_went(suite: str, file: str, title: str, test: int) -> None:
+    assert Place.of_cursor(Place(suite, file, title, test).cursor()) == (suite, file, title, test)
 
 
 async def test_a_file_takes_as_long_as_its_tests_usually_do(writer: Writer, reader: Reader) -> None:
     for job, seconds in enumerate((1.0, 2.0, 30.0), 1):
         await writer.commit(ran(job, case("a", duration_s=seconds), case("b", duration_s=5.0)))
     await writer.commit(ran(4, case("c", "skipped", file="skipped.js"), case("d", file="d.js")))
-    names = ["a.spec.js", "d.js", "skipped.js", "unknown.js"]
-    assert await reader.file_durations("default", names) == {"a.spec.js": 7.0, "d.js": 1.0}
-    assert len(await reader.file_durations("default", [*map(str, range(2000)), "d.js"])) == 1
+    files = [("", name) for name in ("a.spec.js", "d.js", "skipped.js", "unknown.js")]
+    assert await reader.file_durations("default", files) == {("", "a.spec.js"): 7.0, ("", "d.js"): 1.0}
+    many = [("", str(number)) for number in range(2000)]
+    assert len(await reader.file_durations("default", [*many, ("", "d.js")])) == 1
+
+
+# Suites.
+
+
+async def test_tests_of_two_suites_share_nothing_though_their_ids_are_equal(writer: Writer, reader: Reader) -> None:
+    shop, bank = case("login", suite="shop"), case("login", "failed", suite="bank", duration_s=60.0)
+    await writer.commit(ran(1, shop, bank, commit="c1"))
+    await writer.commit(ran(2, bank, commit="c1"))
+    found = [(stats.suite, stats.passed, stats.failed, stats.unsteady) for stats in (await reader.tests(None, ALL))[0]]
+    assert found == [("bank", 0, 2, False), ("shop", 1, 0, False)]
+    assert (await only(reader, None, CaseFilter(suite="shop"))).p50_duration_s == 1.0
+    assert await ids(reader, suite="") == []
+    files = [("bank", "a.spec.js"), ("shop", "a.spec.js"), ("", "a.spec.js")]
+    assert await reader.file_durations("default", files) == dict(zip(files, (60.0, 1.0), strict=False))
+
+
+async def test_only_the_suite_that_failed_and_passed_on_a_commit_is_flaky(writer: Writer, reader: Reader) -> None:
+    for job, (suite, status) in enumerate((("shop", "failed"), ("bank", "passed"), ("bank", "failed")), 1):
+        await writer.commit(ran(job, case("login", status, suite=suite), commit="c1"))
+    assert (await only(reader, None, CaseFilter(flaky=True))).suite == "bank"
+    assert (await only(reader, None, CaseFilter(flaky=False))).suite == "shop"
+
+
+def test_to_ask_how_long_files_take_does_not_go_over_all_tests(tmp_path: Path) -> None:
+    sql, values = durations_sql("default", [("shop", "a.js"), ("", "b.js")])
+    with contextlib.closing(open_for_writing(tmp_path / "hpcq.db")) as db:
+        plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert "SEARCH f USING INDEX tests_by_file (suite=? AND file=?)" in plan
+
+
+def test_an_old_file_keeps_its_history_as_that_of_no_suite(tmp_path: Path) -> None:
+    path = tmp_path / "hpcq.db"
+    with contextlib.closing(open_for_writing(path, [step for step in migrations() if step[0] < SUITES])) as db:
+        db.execute("INSERT INTO tests VALUES (3, 'default', 'login', 'a.js', 'logs in', 7, 1)")
+        db.execute("INSERT INTO test_runs VALUES (3, 1, 'c1', ?, 'flaky', 1, 1, 2.5)", (NOW,))
+    with contextlib.closing(open_for_writing(path)) as db:
+        write_history(db, [VerdictsRow(2, "default", "c1", NOW, (case("login"), case("login", suite="shop")))])
+        assert db.execute("SELECT test, suite, id, flaky FROM tests ORDER BY suite").fetchall() == [
+            (3, "", "login", 1),
+            (4, "shop", "login", 0),
+        ]
+        assert db.execute("SELECT test, job FROM test_runs ORDER BY test, job").fetchall() == [(3, 1), (3, 2), (4, 2)]
 
 
 # As the engine merges.

@@ -95,6 +95,16 @@ def test_another_orgs_history_does_not_count(server: ServerProcess) -> None:
     assert [file_of(job) for job in made] == ["order3/a.js", "order3/b.js"]
 
 
+def test_another_suites_history_does_not_count(server: ServerProcess) -> None:
+    known = [case("order4/a.js", duration_s=1), case("order4/b.js", duration_s=60)]
+    server.submit("e2e", {"tests": [{**test, "suite": "bank"} for test in known]}, wait_s=20)
+    tests = [case("order4/a.js"), case("order4/b.js")]
+    for suite, first in (("shop", "a"), ("bank", "b"), ("", "a")):
+        params = {"tests": [{**test, "suite": suite} for test in tests], "split": "file"}
+        made = jobs(server, post(server, {"queue": "e2e", "params": params}))
+        assert file_of(made[0]) == f"order4/{first}.js", suite
+
+
 def test_the_same_request_is_the_same_jobs_whatever_its_files_have_become(server: ServerProcess) -> None:
     body = spec("once/a.js", "once/b.js")
     first = post(server, body, **{"Idempotency-Key": "split-once"})
@@ -169,7 +179,9 @@ def test_a_part_that_its_own_runner_does_not_take_is_told_by_its_file(server: Se
     assert error["detail"].startswith("in the part wrong.js: ")
 
 
-@pytest.mark.parametrize(("file", "word"), [("no-list", "no list of Part"), ("no-file", "no Part of a str")])
+@pytest.mark.parametrize(
+    ("file", "word"), [("no-list", "no list of Part"), ("no-file", "no Part of a str"), ("no-suite", "the suite None")]
+)
 def test_a_runner_that_splits_wrongly_is_said_so(server: ServerProcess, file: str, word: str) -> None:
     answer = post(server, spec(file))
     assert answer.status == 503

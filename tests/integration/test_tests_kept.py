@@ -168,6 +168,26 @@ def test_the_history_rates_each_test(server: ServerProcess) -> None:
     assert server.get("/v1/tests?file=rated.js&org_id=another")["tests"] == []
 
 
+def test_tests_of_two_suites_have_a_history_each_though_their_ids_are_equal(server: ServerProcess) -> None:
+    for suite, goes in (("shop", "passed"), ("bank", "failed")):
+        job = run(server, case("suited", goes, file="suited.js", suite=suite), commit="c1")
+        assert "suite" not in job["result"]["tests"][0], "the result's shape is fixed"
+        for query in ("", "?attempt=1"):
+            (test,) = server.get(f"/v1/jobs/{job['id']}/tests{query}")["tests"]
+            assert test["suite"] == suite
+    bank, shop = server.get("/v1/tests?file=suited.js")["tests"]
+    assert [(test["suite"], test["failure_rate"], test["flaky"]) for test in (bank, shop)] == [
+        ("bank", 1.0, False),
+        ("shop", 0.0, False),
+    ]
+    assert server.get("/v1/tests?file=suited.js&suite=shop")["tests"] == [shop]
+    assert server.get("/v1/tests?file=suited.js&suite=")["tests"] == []
+    first = server.get("/v1/tests?file=suited.js&limit=1")
+    assert first["tests"] == [bank]
+    last = server.get(f"/v1/tests?file=suited.js&limit=1&cursor={first['next_cursor']}")
+    assert (last["tests"], last["next_cursor"]) == ([shop], None)
+
+
 def test_the_history_goes_when_its_time_is_over_and_a_dry_run_says_so_before(make_server: MakeServer) -> None:
     server = make_server(f"[retention]\ntests_days = 0\n{CONFIG}", env=ENV)
     job = run(server, case("p1", "passed"), case("p2", "passed"))
@@ -203,6 +223,19 @@ def test_the_command_line_lists_tests(server: ServerProcess, tmp_path: Path) -> 
     assert line.split()[-7:] == ["1", "0%", "100%", "1.00s", "flaky", "abcdef0123", "flaky"]
     assert "\x1b" not in shown.out
     assert hpcq("tests", "--text", "no such").out == ""
+
+
+def test_the_command_line_names_the_suites_where_there_are_several(server: ServerProcess, tmp_path: Path) -> None:
+    hpcq = Cli(server.url, tmp_path)
+    for suite in ("shop", ""):
+        run(server, case("cli3", "passed", title="logs in", file="suites.js", suite=suite))
+    header, *lines = hpcq("tests", "--file", "suites.js").out.splitlines()
+    assert header.split()[:3] == ["SUITE", "FILE", "TITLE"]
+    assert [line.split()[:2] for line in lines] == [["-", "suites.js"], ["shop", "suites.js"]]
+    for suite in ("shop", ""):
+        words = ("tests", "--file", "suites.js", "--suite", suite)
+        assert hpcq(*words).out.split()[0] == "FILE"
+        assert [test["suite"] for test in hpcq(*words, "--json").json] == [suite]
 
 
 def test_junit_has_a_case_for_each_test_and_marks_the_flaky_ones(server: ServerProcess, tmp_path: Path) -> None:

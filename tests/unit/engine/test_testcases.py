@@ -40,6 +40,7 @@ def statuses(*outcomes: Outcome) -> dict[str, str]:
         ([case(status=cast("TestStatus", "fine"))], "status 'fine'"),
         ([case(title=None)], "title None"),
         ([case(file=3)], "file 3"),
+        ([case(suite=None)], "suite None"),
         ([case(line="1")], "line '1'"),
         ([case(line=-1)], "line -1"),
         ([case(retries=True)], "retries True"),
@@ -65,11 +66,17 @@ def test_a_commit_of_a_wrong_shape_is_the_runners_bug(commit: Any) -> None:
 
 
 def test_texts_are_cut_and_made_such_that_they_can_be_kept() -> None:
-    long = case(title="x" * 9000, file="f" * 9000, error="e\x00" * 9000)
+    long = case(title="x" * 9000, file="f" * 9000, suite="s" * 9000, error="e\x00" * 9000)
     kept = checked(Outcome(tests=[long, case("\ud800")])).tests
     assert (len(kept[0].title), len(kept[0].file), len(kept[0].error or "")) == (500, 500, 4000)
+    assert kept[0].suite == "s" * 200
     assert "\x00" not in (kept[0].error or "")
     assert from_json(to_json(kept)) == tuple(kept)
+
+
+def test_tests_that_were_kept_before_there_were_suites_are_of_none() -> None:
+    old = b'[{"id":"t","title":"t","file":"a.js","line":1,"status":"passed","duration_s":1.0,"retries":0,"error":null}]'
+    assert [test.suite for test in from_json(old)] == [""]
 
 
 def test_the_more_tests_fail_the_less_is_kept_of_each_error() -> None:
