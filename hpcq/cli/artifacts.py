@@ -8,7 +8,7 @@ import click
 
 from hpcq.cli.calls import Code, json_option, remote
 from hpcq.cli.options import JOB, tag_option
-from hpcq.cli.output import busy, clean, print_json, say, table
+from hpcq.cli.output import busy, clean, many, print_json, say, table
 
 if TYPE_CHECKING:
     from hpcq.client import Client, Job
@@ -53,7 +53,7 @@ async def artifacts(
     if as_json:
         print_json(rows)
     else:
-        click.echo(f"{len(rows) - refused} files in {output}")
+        click.echo(f"{many(len(rows) - refused, 'file')} in {output}")
     return Code.FAILED if refused else None
 
 

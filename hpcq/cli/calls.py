@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 URL = "http://127.0.0.1:8000"
 
+SPLIT = re.compile(r"(?:/\d+)?/params/split")
+
 Command = Callable[..., Awaitable[int | None]]
 
 
@@ -26,12 +29,15 @@ class Code(IntEnum):
     """Exit codes of every command."""
 
     OK = 0  # all succeeded
-    FAILED = 1  # a job did not, or the server could not
+    FAILED = 1  # a job did not, or is in no state for it
     USAGE = 2  # asked wrongly
     NO_SERVER = 3
-    NOT_ITS_FAULT = 4  # all that failed is `infra` or `lost`: worth another try
+    NOT_ITS_FAULT = 4  # all that failed is `infra` or `lost`, or the server could not (5xx)
+    NOT_WRITTEN = 74  # all succeeded, but a file that was asked for could not be written
     GAVE_UP = 124  # waiting took too long
+    HUNG_UP = 129  # 128 and the number of the signal
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 def verdict(jobs: Iterable["Job"]) -> Code:
@@ -72,8 +78,8 @@ def talk(url: str, secret: str | None, command: Callable[["Client"], Awaitable[i
     from hpcq.client import Client, ClientError, NoServer, Problem
 
     async def main() -> int | None:
-        stop_on_sigterm()
-        async with Client(url, secret) as client:
+        stop_on_signals()
+        async with Client(url, secret, on_outage=_outage) as client:
             return await command(client)
 
     try:
@@ -90,27 +96,55 @@ def talk(url: str, secret: str | None, command: Callable[["Client"], Awaitable[i
         say("hpcq: gave up waiting")
         return Code.GAVE_UP
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return Code.INTERRUPTED
+        return stopped()
 
 
-def stop_on_sigterm() -> None:
-    """Let SIGTERM end the command as Ctrl-C does, so that what it promised for its exit still happens."""
+def _outage(why: str | None) -> None:
+    say(f"hpcq: the server does not answer ({clean(why)}); trying again" if why else "hpcq: the server answers again")
+
+
+_heard: list[signal.Signals] = []  # signals are the whole process's
+
+
+def stop_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that what it promised for its exit still happens."""
     import asyncio
 
     task = asyncio.current_task()
-    if task is not None and sys.platform != "win32":
-        with suppress(RuntimeError, ValueError):  # not in the main thread
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    if task is None or sys.platform == "win32":
+        return
+
+    def stop(number: signal.Signals) -> None:
+        _heard.append(number)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            with suppress(RuntimeError, ValueError):  # not in the main thread
+                asyncio.get_running_loop().add_signal_handler(number, stop, number)
+
+
+def stopped() -> Code:
+    """The exit code of a command that a signal has ended."""
+    return Code(128 + _heard[0]) if _heard else Code.INTERRUPTED
 
 
 def refused(problem: "Problem") -> Code:
-    """Say what the server refused, and every field that it names."""
+    """Say what the server refused, and every field that it names; the exit code."""
     say(f"hpcq: {clean(problem.detail or problem.title)}")
     for error in problem.errors:
         line = f"{error['pointer'] or '/'}: {error['detail']}"
         if line not in problem.detail:  # which names the parameters of a query itself
             say(f"  {clean(line)}")
-    return Code.USAGE if 400 <= problem.status < 500 and problem.status != 409 else Code.FAILED
+    return code_of(problem)
+
+
+def code_of(problem: "Problem") -> Code:
+    """Tests that cannot be found in a folder are its project's fault, as they are where a job finds none."""
+    if problem.status == 429 or problem.status >= 500:
+        return Code.NOT_ITS_FAULT
+    of_project = bool(problem.errors) and all(SPLIT.fullmatch(error["pointer"]) for error in problem.errors)
+    return Code.FAILED if problem.status == 409 or (problem.status == 422 and of_project) else Code.USAGE
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcq.cli.calls import Code, json_option, stop_on_sigterm
+from hpcq.cli.calls import Code, json_option, stop_on_signals, stopped
 from hpcq.cli.demo_board import Board
 from hpcq.cli.demo_day import Scene, Wrong, day
 from hpcq.cli.demo_server import DemoError, OwnServer
@@ -45,13 +45,13 @@ def demo(*, keep: bool, as_json: bool) -> None:
     try:
         sys.exit(asyncio.run(_demo(keep=keep, as_json=as_json)))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit(Code.INTERRUPTED)
+        sys.exit(stopped())
 
 
 async def _demo(*, keep: bool, as_json: bool) -> int:
     from hpcq.client import Client, ClientError
 
-    stop_on_sigterm()
+    stop_on_signals()
     server = OwnServer()
     stays = False
     began = time.monotonic()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcq.cli.output import COLOURS, clean, duration, title
+from hpcq.cli.output import COLOURS, clean, duration, many, silence, title
 from hpcq.cli.queues import unserved
 from hpcq.cli.report import times
 from hpcq.cli.watch import Change
@@ -40,27 +40,39 @@ class Display:
         self._sent = datetime.now().astimezone()
         self._last: dict[str, str] = {}
 
-    def header(self, url: str, queues: Sequence[dict[str, Any]], wanted: Mapping[str, int]) -> None:
-        """Time, server, and the queues that the jobs go to, with their slots; says when nobody serves one."""
-        self._line(f"{self._sent:%Y-%m-%d %H:%M:%S}  {clean(url)}  {_many(sum(wanted.values()), 'job')}")
-        known = {str(queue["name"]): queue for queue in queues}
-        for name, count in wanted.items():
+    def header(
+        self,
+        url: str,
+        known: Mapping[str, dict[str, Any]],
+        wanted: Mapping[str, int],
+        *,
+        split: bool = False,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Time, server, and the queues that the jobs go to, with their slots; says when nobody serves one, or what
+        else there is to say of it. How many jobs a folder becomes (`split`) is known only once they are sent."""
+        count = "a job for each file" if split else many(sum(wanted.values()), "job")
+        self._line(f"{self._sent:%Y-%m-%d %H:%M:%S}  {clean(url)}  {count}")
+        for name, number in wanted.items():
+            jobs = "" if split else f"{many(number, 'job')}, "
             queue = known.get(name)
             if queue is None:
-                self._line(clean(f"  {name}: {_many(count, 'job')}; there is no such queue"))
+                self._line(clean(f"  {name}: {many(number, 'job')}; there is no such queue"))
                 continue
-            self._line(clean(f"  {name}: {_many(count, 'job')}, {_many(int(queue['slots']), 'slot')}"))
-            if trouble := unserved(queue):
-                self._line(click.style(clean(f"  {name}: {trouble}"), fg="yellow"))
+            self._line(clean(f"  {name}: {jobs}{many(int(queue['slots']), 'slot')}"))
+            if why := unserved(queue) or (notes or {}).get(name):
+                self._line(click.style(clean(f"  {name}: {why}"), fg="yellow"))
 
     def queue(self, queue: Mapping[str, Any]) -> None:
         """A queue that our jobs stand in was changed meanwhile."""
-        trouble = unserved(queue)
-        served = f"open, {_many(int(queue['slots']), 'slot')}"
-        self._line(click.style(clean(f"  {queue['name']}: {trouble or served}"), fg="yellow" if trouble else "green"))
+        why = unserved(queue)
+        served = f"open, {many(int(queue['slots']), 'slot')}"
+        self._line(click.style(clean(f"  {queue['name']}: {why or served}"), fg="yellow" if why else "green"))
 
-    def sent(self, ids: Sequence[str], specs: Sequence[Mapping[str, Any]]) -> None:
+    def sent(self, ids: Sequence[str], specs: Sequence[Mapping[str, Any]], *, split: bool = False) -> None:
         """The jobs are on the server's disk."""
+        if split:
+            self._line(f"  {many(len(ids), 'job')}")
         self._names = {job_id: clean(title(spec))[:NAME] for job_id, spec in zip(ids, specs, strict=True)}
         if len(ids) <= FEW:
             for job_id in ids:
@@ -113,12 +125,11 @@ class Display:
     def _line(self, text: str) -> None:
         """Not by click.echo, which would write through the spinner that may stand on the terminal."""
         stream = sys.stderr if self._err else sys.stdout
-        stream.write((text if stream.isatty() else click.unstyle(text)) + "\n")
-        stream.flush()
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+        try:
+            stream.write((text if stream.isatty() else click.unstyle(text)) + "\n")
+            stream.flush()
+        except OSError:  # the jobs go on, and so do we: the exit code and the files are still wanted
+            silence(stream)
 
 
 def message(job: "Job") -> str:

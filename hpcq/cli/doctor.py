@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcq.cli.calls import Code, json_option, remote
-from hpcq.cli.output import print_json, say, table
+from hpcq.cli.output import many, print_json, say, table
 from hpcq.cli.queues import unserved
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ async def doctor(client: "Client", *, as_json: bool) -> int:
         print_json({"ok": not sick, "findings": found, "health": health})
     else:
         table(("part", "state", "what, and what mends it"), [(one["part"], one["state"], one["note"]) for one in found])
-        say(f"{len(sick)} things to mend" if sick else "all is well")
+        say(f"{many(len(sick), 'thing')} to mend" if sick else "all is well")
     return Code.FAILED if sick else Code.OK
 
 

@@ -1,11 +1,13 @@
 """Show what jobs print while they run, and how they ended."""
 
+import errno
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from hpcq.cli.output import Cleaner, clean, compact, duration, say, title
+from hpcq.cli.output import Cleaner, clean, compact, duration, say, silence, title
 
 if TYPE_CHECKING:
     from hpcq.client import Client, Job
@@ -15,10 +17,17 @@ Write = Callable[[bytes], None]
 
 def writer(*, raw: bool, stderr: bool = False) -> Write:
     """Writes a job's bytes to stdout: as they are, or made harmless. An empty chunk ends an attempt."""
-    if raw:
-        return lambda chunk: click.echo(chunk, nl=False, err=stderr)
     cleaner = Cleaner()
-    return lambda chunk: click.echo(cleaner.feed(chunk, last=not chunk), nl=False, err=stderr)
+
+    def write(chunk: bytes) -> None:
+        try:
+            click.echo(chunk if raw else cleaner.feed(chunk, last=not chunk), nl=False, err=stderr)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            silence(sys.stderr if stderr else sys.stdout)  # its terminal is gone; what is promised for the end is not
+
+    return write
 
 
 async def follow(client: "Client", job_id: str, write: Write, *, attempt: int = 1) -> "Job":

@@ -1,5 +1,6 @@
 """What the jobs of one `hpcq run` left: their files, one merged report of their tests, and the tests' verdicts."""
 
+import errno
 import re
 import tempfile
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcq.cli.artifacts import fetch_into, place
-from hpcq.cli.merging import NoReport, clear, fits, merge
+from hpcq.cli.merging import NoReport, clear, merge
 from hpcq.cli.output import busy, clean, say, title
 from hpcq.cli.report import tests_of
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BLOB = re.compile(r"attempt-(\d+)/blob-report/[^/]+\.zip")
 UNSAFE = re.compile(r"[^\w.-]+")
+NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # after which writing further files is no use
+GONE = (404, 410)
 FAILED_MOST = 50  # failed tests that are named
 ORDER = ("passed", "failed", "flaky", "skipped")
 
@@ -46,45 +49,60 @@ def kept_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def refuse_folder(report: Path | None) -> None:
-    """Say so before the tests run, not after. Raises click.UsageError."""
-    if report is not None and not fits(report):
-        raise click.UsageError(f"--report {report}: holds something else than a report; name a folder of its own")
-
-
-async def gather(
-    client: "Client", jobs: "Sequence[Job]", artifacts: Path | None, report: Path | None, project: Path
-) -> None:
-    """Fetch the files, and make the report with the Playwright of `project`; say where they are, or what is missing."""
-    if artifacts is not None:
-        count = await _fetch_all(client, jobs, artifacts)
-        say(f"artifacts: {count} files in {artifacts}")
-    if report is not None:
-        await _report(client, jobs, report, project)
-
-
 def folder_of(job: "Job") -> str:
     """`12-tests_login.spec.js`: a name that every file system takes."""
     name = UNSAFE.sub("_", title(job)).strip("._")[:60]
     return f"{job['number']}-{name}" if name else str(job["number"])
 
 
-async def _fetch_all(client: "Client", jobs: "Sequence[Job]", folder: Path) -> int:
-    count = 0
+async def fetch_artifacts(client: "Client", jobs: "Sequence[Job]", folder: Path) -> tuple[int, int]:
+    """Fetch the files that the jobs left, each job's into a folder of its own: how many are there, and how many could
+    not be fetched, which is said. Raises OSError where no further one could be written, and NoServer."""
+    count = missing = 0
     with busy("fetching artifacts") as words:
         for job in jobs:
-            for one in await client.artifacts(job["id"]):
+            for one in await _files_of(client, job):
                 words[0] = f"fetching {one['name']} of #{job['number']}"
                 path = place(folder / folder_of(job), one["name"])
                 if path is None:
                     say(f"hpcq: left out {clean(one['name'])} of #{job['number']}: not a name of a file below a folder")
-                    continue
-                await fetch_into(client, job["id"], one["name"], path)
-                count += 1
-    return count
+                elif await _fetched(client, job, one["name"], path):
+                    count += 1
+                else:
+                    missing += 1
+    return count, missing
 
 
-async def _report(client: "Client", jobs: "Sequence[Job]", target: Path, project: Path) -> None:
+async def _files_of(client: "Client", job: "Job") -> list[dict[str, Any]]:
+    """None of a job that is pruned meanwhile."""
+    from hpcq.client import Problem
+
+    try:
+        return await client.artifacts(job["id"])
+    except Problem as problem:
+        if problem.status not in GONE:
+            raise
+        return []
+
+
+async def _fetched(client: "Client", job: "Job", name: str, path: Path) -> bool:
+    from hpcq.client import Problem
+
+    try:
+        await fetch_into(client, job["id"], name, path)
+    except OSError as error:
+        if error.errno in NO_MORE:
+            raise
+        say(f"hpcq: {clean(path)}: not written: {error.strerror}")
+    except Problem as problem:
+        say(f"hpcq: {clean(path)}: not fetched: {clean(problem.detail or problem.title)}")
+    else:
+        return True
+    return False
+
+
+async def make_report(client: "Client", jobs: "Sequence[Job]", target: Path, project: Path) -> None:
+    """Merge the jobs' reports with the Playwright of `project`; say where it is, or what is missing. Raises OSError."""
     with tempfile.TemporaryDirectory(prefix="hpcq-") as name, busy("merging the reports"):
         every = [await _blobs(client, job, Path(name, str(job["number"]))) for job in jobs]
         found = [paths for paths in every if paths]
@@ -103,7 +121,7 @@ async def _report(client: "Client", jobs: "Sequence[Job]", target: Path, project
 
 async def _blobs(client: "Client", job: "Job", folder: Path) -> list[Path]:
     """The blob reports of a job's attempts, the first first."""
-    names = [str(one["name"]) for one in await client.artifacts(job["id"])]
+    names = [str(one["name"]) for one in await _files_of(client, job)]
     numbered = sorted((int(found[1]), name) for name in names if (found := BLOB.fullmatch(name)))
     paths: list[Path] = []
     for number, name in numbered:

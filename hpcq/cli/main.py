@@ -64,7 +64,7 @@ def program() -> None:
     hpcq run -- make test          submit, watch, exit as the job does
 
     Exit codes: 0 all succeeded, 1 a job did not, 2 asked wrongly, 3 no server,
-    4 all that failed is infra or lost, 124 gave up waiting.
+    4 not the jobs' fault (infra, lost, 5xx), 74 a report could not be written, 124 gave up waiting.
     """
 
 

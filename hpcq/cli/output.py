@@ -2,11 +2,12 @@
 
 import codecs
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -85,8 +86,19 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A remark for the person at the terminal, on stderr."""
-    click.echo(text, err=True)
+    """A remark for the person at the terminal, on stderr. One that nobody can read any more stops nothing."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: IO[str]) -> None:
+    """Its terminal or its reader is gone: what is written to it from now on, and what waits in it, goes nowhere."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -157,6 +169,11 @@ def compact(value: Any) -> str | None:
     if value in (None, {}, []):
         return None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def many(count: int, what: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def duration(seconds: float | None) -> str:

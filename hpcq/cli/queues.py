@@ -64,7 +64,8 @@ def unserved(queue: Mapping[str, Any]) -> str | None:
         because = f" ({queue['paused_reason']})" if queue.get("paused_reason") else ""
         return f"paused{because}: its jobs wait until `hpcq queues resume {queue['name']}`"
     if not queue.get("ready", True):
-        return f"{queue.get('message') or 'its runner is not ready'}: its jobs wait until that is mended"
+        why = queue.get("message") or "its runner says no more"
+        return f"not ready: {why}: its jobs wait until that is mended (`hpcq doctor`)"
     if not queue.get("slots"):
         return f"no slots: its jobs wait until `hpcq queues scale {queue['name']} N`"
     return None

@@ -4,11 +4,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from hpcq.cli.calls import verdict
 from hpcq.cli.output import SEQUENCE, title
@@ -40,9 +41,10 @@ def times(jobs: "Sequence[Job]") -> dict[str, float | None]:
 
 
 def results(
-    jobs: "Sequence[Job]", *, server: str, started: datetime, ended: datetime, code: int | None = None
+    jobs: "Sequence[Job]", *, server: str, started: datetime, ended: datetime, code: int | None = None, why: str = ""
 ) -> dict[str, Any]:
-    """The content of results.json. `code`: the exit code, where it is not only the jobs' own."""
+    """The content of results.json. `code`: the exit code, where it is not only the jobs' own. `why`: no job was made,
+    for this reason."""
     return {
         "server": server,
         "started_at": started.isoformat(timespec="milliseconds"),
@@ -52,6 +54,7 @@ def results(
         "counts": dict(Counter(job["state"] for job in jobs)),
         **times(jobs),
         "exit_code": int(verdict(jobs) if code is None else code),
+        **({"why": why} if why else {}),
         "jobs": [{"name": title(job)} | {key: value for key, value in job.items() if key in KEPT} for job in jobs],
     }
 
@@ -60,7 +63,18 @@ def write_results(path: Path, content: dict[str, Any]) -> None:
     """Write results.json."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    _write(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The whole, or no file: half a report is none, nor is that of an earlier run."""
+    try:
+        path.write_bytes(content)
+    except OSError:
+        with suppress(OSError):
+            if path.is_file():
+                path.unlink()
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +91,9 @@ class Case:
     output: str = ""
 
 
-def write_junit(path: Path, jobs: "Sequence[Job]", started: datetime) -> None:
-    """Write JUnit XML: a suite for each queue; a case for each job, of test jobs for each test."""
-    suites: dict[str, list[Case]] = {}
+def write_junit(path: Path, jobs: "Sequence[Job]", started: datetime, why: str = "") -> None:
+    """Write JUnit XML: a suite for each queue; a case for each job, of test jobs for each test; `why` there is none."""
+    suites: dict[str, list[Case]] = {"hpcq": [_of_none(why)]} if why else {}
     for job in jobs:
         suites.setdefault(job["queue"], []).extend(_cases(job))
     every = [case for cases in suites.values() for case in cases]
@@ -91,7 +105,7 @@ def write_junit(path: Path, jobs: "Sequence[Job]", started: datetime) -> None:
             _write_case(suite, case)
     indent(root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    _write(path, tostring(root, encoding="utf-8", xml_declaration=True))
 
 
 async def complete_tests(client: "Client", jobs: "Sequence[Job]") -> None:
@@ -115,6 +129,10 @@ def _is_test(found: Any) -> bool:
     return isinstance(found.get("id"), str) and isinstance(found.get("duration_s"), int | float)
 
 
+def _of_none(why: str) -> Case:
+    return Case("hpcq run", "hpcq", 0.0, "error", "not run", why.partition("\n")[0], why)
+
+
 def _cases(job: "Job") -> list[Case]:
     """One for each test; and one for the job where there is none, or where it failed by more than its tests."""
     tests = tests_of(job)
@@ -134,8 +152,12 @@ def _of_test(job: "Job", test: dict[str, Any]) -> Case:
         verdict=verdicts.get(test["status"], "passed"),
         kind=str(test["status"]),
         message=error.strip().partition("\n")[0],
-        text=f"{error}\n{place}, job #{job['number']} {job['id']}".strip(),
+        text=f"{error}\n{place}, {_which(job)}".strip(),
     )
+
+
+def _which(job: "Job") -> str:
+    return f"job #{job['number']} {job['id']}" if job.get("number") else f"job {job['id']}"
 
 
 def _of_job(job: "Job") -> Case:
@@ -149,7 +171,7 @@ def _of_job(job: "Job") -> Case:
         verdict="passed" if job["state"] == "succeeded" else "failure" if error.get("type") in OWN else "error",
         kind=kind,
         message=message,
-        text=f"{kind}: {message}\njob #{job['number']} {job['id']}, attempt {job['attempt']}",
+        text=f"{kind}: {message}\n{_which(job)}, attempt {job['attempt']}",
         output=str((result.get("tail") if isinstance(result, dict) else None) or ""),
     )
 

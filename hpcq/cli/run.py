@@ -3,8 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Coroutine
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -13,24 +12,28 @@ from uuid import uuid4
 
 import click
 
-from hpcq.cli.calls import Code, json_option, remote, verdict
+from hpcq.cli.calls import Code, json_option, refused, remote, stopped, verdict
 from hpcq.cli.display import FEW, Display
 from hpcq.cli.follow import ending, follow, writer
-from hpcq.cli.gather import counts, gather, kept_options, lines_of_tests, refuse_folder
+from hpcq.cli.gather import counts, kept_options, lines_of_tests
 from hpcq.cli.options import DURATION
-from hpcq.cli.output import busy, print_json, say
-from hpcq.cli.report import complete_tests, default_name, results, write_junit, write_results
+from hpcq.cli.output import busy, many, print_json, say
+from hpcq.cli.outputs import Outputs, refuse_targets
+from hpcq.cli.queues import unserved
+from hpcq.cli.refusal import NotRun, is_split, notes_on, ready_to_split, refusal
+from hpcq.cli.report import complete_tests, results
+from hpcq.cli.sent import Sent, reason
 from hpcq.cli.specs import Spec, job_options
-from hpcq.cli.submit import left_running, prepared
+from hpcq.cli.submit import prepared
 from hpcq.cli.testjobs import options_of_tests
 from hpcq.cli.watch import Change, Watch
 
 if TYPE_CHECKING:
-    from hpcq.client import Client, Filter, Job
+    from hpcq.client import Client, Job
 
 RUN_TAG = "run"
-CANCEL_S = 30.0  # how long to wait for the ends of what was cancelled
 DEFAULT_OUT = ""
+STOPPED = (Code.INTERRUPTED, Code.TERMINATED, Code.HUNG_UP)
 
 
 @click.command()
@@ -45,7 +48,7 @@ DEFAULT_OUT = ""
     help="What becomes of the jobs when we stop early.  [default: cancel where CI is set]",
 )
 @click.option("--out", is_flag=False, flag_value=DEFAULT_OUT, metavar="[FILE]", help="Write the results as JSON.")
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JUnit XML.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results as JUnit XML.")
 @click.option("--raw", is_flag=True, help="Show a job's bytes as they are, control characters included.")
 @json_option
 @remote
@@ -57,7 +60,7 @@ async def run(client: "Client", **options: Any) -> int:
     hpcq run -f jobs.toml --out --junit r.xml  many jobs: a line for each change
     hpcq run --test tests --app app.apk --project-dir . --tag pr=12 --report report --junit r.xml
     """
-    refuse_folder(options["report_dir"])
+    refuse_targets(options)
     specs = await prepared(client, options)
     return await Run(client, specs, options).go()
 
@@ -75,83 +78,133 @@ class Run:
             specs[0].pop("idempotency_key", None)  # it covers the whole request
         self._display = Display(stderr=options["as_json"])
         self._started = datetime.now().astimezone()
-        self._tag = ("", "") if self._single else _mark(specs, options["idempotency_key"])
+        self._sent = Sent(client, specs, None if self._single else _mark(specs, options["idempotency_key"]))
+        self._outputs = Outputs(options, self._started)
         self._failures = 0
         self._too_many = asyncio.Event()
         self._queues: frozenset[str] = frozenset()
         self._changed: set[str] = set()  # queues of ours that somebody has changed meanwhile
-        self._ids: list[str] = []
-        self._sending: asyncio.Future[list[str]] | None = None
         self._since: int | None = None
 
     async def go(self) -> int:
-        """Submit and watch; the exit code."""
-        gave_up = False
+        """Submit, watch, report; the exit code."""
         try:
-            await self._submit()
+            code, why = await self._until_end(), ""
+        except NotRun as error:
+            code, why = error.code, str(error)
+            say(f"hpcq: {why}")
+        jobs = await self._sent.last(hurry=code is not None)
+        why = why or ("" if jobs else "the run ended before the server said which its jobs are")
+        await self._complete(jobs)
+        if code is None:
+            code = self._verdict(jobs) if self._sent.fresh else Code.NO_SERVER
+        self._show(jobs, code)
+        self._outputs.write(jobs, self._content(jobs, code, why), why)
+        if jobs and (code not in STOPPED or self._cancels):
+            await self._outputs.fetch(self._client, jobs if self._sent.fresh else None)
+        if code is Code.OK and self._outputs.failed:
+            code = Code.NOT_WRITTEN
+            self._outputs.again(self._content(jobs, code, why))
+        if self._options["as_json"]:
+            print_json(self._content(jobs, code, why))
+        return code
+
+    async def _until_end(self) -> Code | None:
+        """None: all jobs have ended, and say themselves how. Raises NotRun."""
+        from hpcq.client import NoServer, Problem
+
+        try:
             async with asyncio.timeout(self._options["limit_s"]):
+                await self._submit()
                 await (self._watch_one() if self._single else self._watch_many())
         except TimeoutError:
-            gave_up = True
             say(f"hpcq: gave up watching after {self._options['limit_s']:g} s")
-            await self._leave()
+            await self._sent.leave(cancels=self._cancels)
+            return Code.GAVE_UP
+        except NoServer as error:
+            if not self._sent.begun:
+                raise
+            self._client.hurry(0)
+            self._sent.lost(error)
+            return Code.NO_SERVER
+        except Problem as problem:
+            if not self._sent.ids:
+                raise
+            self._sent.lost(problem)
+            return refused(problem)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            await self._leave()
-            raise
-        jobs = await self._jobs()
-        await complete_tests(self._client, jobs)
-        code = Code.GAVE_UP if gave_up else self._verdict(jobs)
-        self._report(jobs, code)
-        options = self._options
-        project = options["project_dir"] or Path(options["cwd"] or ".")
-        await gather(self._client, jobs, options["artifacts_dir"], options["report_dir"], project)
-        return code
+            await self._sent.leave(cancels=self._cancels)
+            return stopped()
+        return None
 
-    def _verdict(self, jobs: "list[Job]") -> Code:
-        """What we have cancelled after too many failures says nothing: the failures do."""
-        ended = [job for job in jobs if not (self._too_many.is_set() and job["state"] == "cancelled")]
-        code = verdict(ended)
-        return Code.FAILED if code is Code.OK and self._options["fail_on_flaky"] and counts(jobs)["flaky"] else code
+    @property
+    def _cancels(self) -> bool:
+        wanted = self._options["cancel_on_exit"]
+        return bool(os.environ.get("CI")) if wanted is None else bool(wanted)
+
+    # Before.
 
     async def _submit(self) -> None:
-        if self._single:
-            await self._send(self._only())
-            return
-        wanted = Counter(str(spec.get("queue")) for spec in self._specs)
-        self._queues = frozenset(wanted)
-        self._display.header(self._client.url, await self._client.queues(), wanted)
-        if len(self._specs) <= FEW:
-            self._since = int((await self._client.stats())["last_seq"])
-        with busy(f"submitting {len(self._specs)} jobs"):
-            await self._send(self._client.submit_many(self._specs, key=self._options["idempotency_key"]))
-        self._display.sent(self._ids, await self._jobs() if self._split else self._specs)
+        """Raises NotRun where the server, or the project, does not let it."""
+        from hpcq.client import Problem
+
+        queues = {str(queue["name"]): queue for queue in await self._client.queues()}
+        for spec in self._specs:
+            if is_split(spec):
+                ready_to_split(queues.get(str(spec["queue"])))
+        try:
+            await (self._submit_one(queues) if self._single else self._submit_many(queues))
+        except Problem as problem:
+            raise refusal(problem) from problem
+
+    async def _submit_one(self, queues: dict[str, Any]) -> None:
+        name = str(self._specs[0].get("queue"))
+        why = (unserved(queues[name]) if name in queues else None) or notes_on(queues, self._options).get(name)
+        if why:
+            say(f"hpcq: queue {name}: {why}")
+        await self._sent.send(self._only())
 
     async def _only(self) -> list[str]:
-        return [(await self._client.submit(self._specs[0]))["id"]]
+        job = await self._client.submit(self._specs[0])
+        self._sent.remember(job)
+        return [job["id"]]
 
-    async def _send(self, sending: Coroutine[Any, Any, list[str]]) -> None:
-        """It goes on when we are stopped: what the server takes must be known, to be cancelled."""
-        self._sending = asyncio.ensure_future(sending)
-        self._ids = await asyncio.shield(self._sending)
+    async def _submit_many(self, queues: dict[str, Any]) -> None:
+        wanted = Counter(str(spec.get("queue")) for spec in self._specs)
+        self._queues = frozenset(wanted)
+        self._display.header(self._client.url, queues, wanted, split=self._split, notes=notes_on(queues, self._options))
+        if len(self._specs) <= FEW:
+            self._since = int((await self._client.stats())["last_seq"])
+        with busy(f"submitting {many(len(self._specs), 'job')}"):
+            await self._sent.send(self._client.submit_many(self._specs, key=self._options["idempotency_key"]))
+        self._display.sent(self._sent.ids, await self._sent.jobs() if self._split else self._specs, split=self._split)
+
+    # Meanwhile.
 
     async def _watch_one(self) -> None:
         write = writer(raw=self._options["raw"], stderr=self._options["as_json"])
         with ExitStack() as quiet:
-            quiet.enter_context(busy(f"job {self._ids[0]} has printed nothing yet"))
+            quiet.enter_context(busy(f"job {self._sent.ids[0]} has printed nothing yet"))
 
             def show(chunk: bytes) -> None:
                 quiet.close()
                 write(chunk)
 
-            job = await follow(self._client, self._ids[0], show)
+            job = await follow(self._client, self._sent.ids[0], show)
+        self._sent.remember(job)
         say(ending(job))
 
     async def _watch_many(self) -> None:
         watch = Watch(
-            self._client, self._ids, self._ours(), self._change, on_queue=self._changed.add, since=self._since
+            self._client,
+            self._sent.ids,
+            self._sent.which,
+            self._change,
+            on_queue=self._changed.add,
+            since=self._since,
         )
         watching = asyncio.create_task(watch.until_final())
         stopping = asyncio.create_task(self._too_many.wait())
@@ -162,8 +215,8 @@ class Run:
                     await self._show_changed_queues()
                     words[0] = ", ".join(f"{count} {state}" for state, count in watch.counts.items())
             if not watching.done():
-                self._display.say(f"{self._failures} failures: cancelling the rest")
-                await self._cancel()
+                self._display.say(f"{many(self._failures, 'failure')}: cancelling the rest")
+                await self._sent.cancel()
             await watching
         finally:
             watching.cancel()
@@ -176,92 +229,39 @@ class Run:
                 self._display.queue(await self._client.queue(name))
 
     def _change(self, change: Change) -> None:
+        self._sent.states[change.job_id] = change.state
         self._display.change(change)
         self._failures += change.state == "failed"
         if self._options["max_failures"] and self._failures >= self._options["max_failures"]:
             self._too_many.set()
 
-    def _ours(self) -> "Filter":
-        from hpcq.client import Filter
+    # Afterwards.
 
-        return Filter(tags=dict([self._tag]))
-
-    async def _leave(self) -> None:
-        """We stop before the jobs do."""
-        if self._sending is not None and not self._ids:
-            await self._sent(self._sending)
-        if not self._ids:
-            return
-        if not self._cancels:
-            say(f"hpcq: {left_running(self._ids, None if self._single else '='.join(self._tag))}")
-            return
-        say("hpcq: cancelling")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CANCEL_S):
-                await self._cancel()
-                await self._client.wait(self._ids)
-
-    async def _sent(self, sending: asyncio.Future[list[str]]) -> None:
+    async def _complete(self, jobs: "list[Job]") -> None:
         from hpcq.client import ClientError
 
-        with suppress(ClientError, TimeoutError):
-            async with asyncio.timeout(CANCEL_S):
-                self._ids = await asyncio.shield(sending)
+        try:
+            await complete_tests(self._client, jobs)
+        except ClientError as error:
+            say(f"hpcq: not all tests are known: {reason(error)}")
 
-    @property
-    def _cancels(self) -> bool:
-        wanted = self._options["cancel_on_exit"]
-        return bool(os.environ.get("CI")) if wanted is None else bool(wanted)
+    def _verdict(self, jobs: "list[Job]") -> Code:
+        """What we have cancelled after too many failures says nothing: the failures do."""
+        code = verdict(job for job in jobs if not (self._too_many.is_set() and job["state"] == "cancelled"))
+        return Code.FAILED if code is Code.OK and self._options["fail_on_flaky"] and counts(jobs)["flaky"] else code
 
-    async def _cancel(self) -> None:
-        from hpcq.client import Problem
-
-        if not self._single:
-            await self._client.act("cancel", self._ours())
-            return
-        with suppress(Problem):  # it has just ended
-            await self._client.cancel(self._ids[0])
-
-    async def _jobs(self) -> "list[Job]":
-        """All our jobs as they are now, in the order in which they were sent."""
-        if self._single:
-            return [await self._client.job(self._ids[0])]
-        ours = set(self._ids)
-        found = {job["id"]: job async for job in self._client.jobs(self._ours()) if job["id"] in ours}
-        jobs = [found[job_id] for job_id in self._ids if job_id in found]
-        if len(jobs) <= FEW:
-            for job in jobs:
-                await self._add_slot(job)
-        return jobs
-
-    async def _add_slot(self, job: "Job") -> None:
-        """A job that is final holds no slot; its last attempt did."""
-        if job["attempt"] and not job.get("slot"):
-            job["slot"] = (await self._client.attempts(job["id"]))[-1]["slot"]
-
-    def _report(self, jobs: "list[Job]", code: Code) -> None:
-        ended = datetime.now().astimezone()
-        content = results(jobs, server=self._client.url, started=self._started, ended=ended, code=code)
-        if not self._single:
-            self._display.results(jobs, content["elapsed_s"])
+    def _show(self, jobs: "list[Job]", code: Code) -> None:
+        if not self._single and jobs:
+            self._display.results(jobs, (datetime.now().astimezone() - self._started).total_seconds())
         for line in lines_of_tests(jobs):
             self._display.say(line)
-        out = self._options["out"]
-        if out is not None:
-            path = Path(out or default_name(self._started))
-            write_results(path, content)
-            say(f"results: {path}")
-        if self._options["junit"]:
-            write_junit(self._options["junit"], jobs, self._started)
-            say(f"JUnit: {self._options['junit']}")
-        if self._options["as_json"]:
-            print_json(content)
+        if jobs and code is Code.FAILED and verdict(jobs) is Code.OK:
+            flaky = many(counts(jobs)["flaky"], "test")
+            self._display.say(f"exit code 1, as --fail-on-flaky wants it: {flaky} passed only in a further try")
 
-
-def is_split(spec: Spec) -> bool:
-    """The server makes several jobs of it."""
-    params = spec.get("params")
-    return isinstance(params, dict) and params.get("split") == "file"
+    def _content(self, jobs: "list[Job]", code: Code, why: str) -> dict[str, Any]:
+        ended = datetime.now().astimezone()
+        return results(jobs, server=self._client.url, started=self._started, ended=ended, code=code, why=why)
 
 
 def _mark(specs: list[Spec], idempotency_key: str | None) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import click
 
 from hpcq.cli.calls import json_option, remote, verdict
 from hpcq.cli.follow import say_endings
-from hpcq.cli.output import busy, print_json, say
+from hpcq.cli.output import busy, many, print_json, say
 from hpcq.cli.specs import Spec, build, job_options, reads_stdin_twice, refuse_terminal, resolve
 from hpcq.cli.testjobs import build_params, options_of_tests, refuse_alone, specs_of_tests
 
@@ -38,7 +38,7 @@ async def submit(client: "Client", *, as_json: bool, wait: bool, **options: Any)
         if as_json and not wait:
             print_json(job)
     else:
-        with busy(f"submitting {len(specs)} jobs"):
+        with busy(f"submitting {many(len(specs), 'job')}"):
             ids = await client.submit_many(specs, key=options["idempotency_key"])
         if as_json and not wait:
             print_json({"count": len(ids), "ids": ids})
@@ -69,7 +69,7 @@ async def _plain_specs(client: "Client", options: dict[str, Any]) -> list[Spec]:
 
 async def _waited(client: "Client", ids: list[str], *, as_json: bool) -> int:
     done = 0
-    with busy(f"waiting for {len(ids)} jobs") as words:
+    with busy(f"waiting for {many(len(ids), 'job')}") as words:
 
         def count(_: object) -> None:
             nonlocal done
@@ -79,7 +79,7 @@ async def _waited(client: "Client", ids: list[str], *, as_json: bool) -> int:
         try:
             jobs = await client.wait(ids, on_final=count)
         except BaseException:
-            say(f"hpcq: {left_running(ids)}")
+            say(f"hpcq: {left_running(ids, left=len(ids) - done)}")
             raise
     if as_json:
         print_json(jobs[0] if len(jobs) == 1 else jobs)
@@ -88,9 +88,10 @@ async def _waited(client: "Client", ids: list[str], *, as_json: bool) -> int:
     return verdict(jobs)
 
 
-def left_running(ids: list[str], tag: str | None = None) -> str:
-    """What to say when we stop watching."""
+def left_running(ids: list[str], tag: str | None = None, left: int | None = None) -> str:
+    """What to say when we stop watching; `left`: how many are not final."""
     what = f"--tag {tag}" if tag else " ".join(ids[:5]) + (" …" if len(ids) > 5 else "")
-    it = "the job goes" if len(ids) == 1 else f"the {len(ids)} jobs go"
+    some = f"{left} of the {len(ids)} jobs {'goes' if left == 1 else 'go'}"
+    it = "the job goes" if len(ids) == 1 else f"the {len(ids)} jobs go" if left in (None, len(ids)) else some
     again = f"hpcq logs -f {ids[0]}" if len(ids) == 1 else f"hpcq wait {what}"
     return f"{it} on without us; follow: {again}; end: hpcq cancel {what}"

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,6 +12,7 @@ from uuid import uuid4
 import click
 
 from hpcq.cli.output import busy, clean, say
+from hpcq.cli.projectfiles import commit_of, kept_back, left_out, plain
 from hpcq.cli.specs import Spec, is_here, parameters, treatment
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ ENDINGS = ("ts", "js", "mts", "mjs", "cts", "cjs")
 CONFIGS = tuple(f"{name}.config.{ending}" for name in ("appwright", "playwright") for ending in ENDINGS)
 SPEC = re.compile(r"\.[cm]?[jt]sx?$")  # what a file of tests ends with, where it cannot be looked at
 URL = re.compile(r"[a-z][a-z0-9+.-]*://")
-OUTPUTS = ("artifacts_dir", "report_dir", "out", "junit")  # options that name what we write ourselves
-# Of a project, beside what of no folder is uploaded: what is made anew where it runs, what editors and systems keep.
-MADE_ANEW = (
-    "node_modules", ".hg", ".svn", ".venv", ".cache", ".nyc_output", ".gradle", ".idea", ".vscode", ".DS_Store",
-    "Thumbs.db",
-)  # fmt: skip
 
 TESTS = (
     click.option(
@@ -42,6 +36,7 @@ TESTS = (
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Upload the project in this folder.  [default: run it where it is]",
     ),
+    click.option("--include-ignored", is_flag=True, help="Upload also what git ignores in --project-dir."),
     click.option("--project", help="Only this one of the projects in Playwright's config."),
     click.option("--grep", metavar="REGEX", help="Only tests whose title matches."),
     click.option("--app", help="The build under test: a file, which is uploaded, or an address."),
@@ -69,9 +64,10 @@ async def specs_of_tests(client: "Client", options: Mapping[str, Any]) -> list[S
     """A job for each `--test`; of a folder the server makes one for each file. Raises click.UsageError."""
     project = project_of(options, client.url)
     paths = paths_of(options, project)
+    names = kept_back(options, paths) if options["project_dir"] else ()
     build = await build_params(client, options)
     if options["project_dir"]:
-        blob = await upload(client, options["project_dir"], left_out(options))
+        blob = await upload(client, options["project_dir"], names)
         project = replace(project, cwd={"blob": blob})
     return specs_of(options, client.url, project, paths, build)
 
@@ -85,6 +81,8 @@ def specs_of(options: Mapping[str, Any], url: str, project: Project, paths: Sequ
         "grep": options["grep"],
     }
     base = parameters({**options, "command": (), "cwd": None}, url)
+    if os.environ.get("CI"):  # configs ask for it: `forbidOnly: !!process.env.CI`
+        base["env"] = {"CI": os.environ["CI"], **(base.get("env") or {})}
     common = {**base, **{name: value for name, value in common.items() if value is not None}, **build}
     given = {"queue": "local", **treatment(options)}
     if len(paths) > 1 and not build and "batch_key" not in given:
@@ -115,7 +113,7 @@ def _file(app: str) -> Path:
 
 async def upload(client: "Client", path: Path, leave_out: Collection[str] = ()) -> str:
     """Send a file or a folder unless the server has it, and say which; its SHA-256."""
-    name, size = clean(_plain(path).name), 0
+    name, size = clean(plain(path).name), 0
     with busy(f"looking at {name}") as words:
 
         def show(sent: int, whole: int) -> None:
@@ -136,7 +134,7 @@ def _common_key(idempotency_key: str | None) -> str:
 
 def refuse_alone(options: Mapping[str, Any]) -> None:
     """Options that say nothing without --test. Raises click.UsageError."""
-    for name in ("project_dir", "project", "grep"):
+    for name in ("project_dir", "include_ignored", "project", "grep"):
         if options.get(name):
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --test")
     if options.get("file") and (options.get("app") or options.get("app_version_id")):
@@ -146,7 +144,7 @@ def refuse_alone(options: Mapping[str, Any]) -> None:
 def project_of(options: Mapping[str, Any], url: str) -> Project:
     """Where the tests are; what is to be uploaded has no `cwd` yet."""
     if options["project_dir"]:
-        return Project(options["project_dir"], commit=_commit(options["project_dir"], left_out(options)))
+        return Project(options["project_dir"], commit=commit_of(options["project_dir"], left_out(options)))
     cwd, here = options["cwd"], is_here(url)
     if cwd and here and Path(cwd).expanduser().is_dir():
         folder = Path(cwd).expanduser().absolute()
@@ -161,6 +159,8 @@ def paths_of(options: Mapping[str, Any], project: Project) -> list[str]:
     for name, option in (("file", "-f"), ("each", "--each"), ("stdin", "--stdin"), ("artifacts", "--artifact")):
         if options[name]:
             raise click.UsageError(f"{option} goes with commands, not with --test")
+    if options["include_ignored"] and not options["project_dir"]:
+        raise click.UsageError("--include-ignored goes with --project-dir: nothing else is uploaded")
     if options["project_dir"] and options["cwd"]:
         raise click.UsageError("give --project-dir, which is uploaded, or --cwd, which is on the server; not both")
     return [_inside(word, project.folder) for word in (*options["tests"], *options["command"])]
@@ -168,10 +168,12 @@ def paths_of(options: Mapping[str, Any], project: Project) -> list[str]:
 
 def _inside(word: str, folder: Path | None) -> str:
     """The path relative to the project's folder, however it was written."""
+    if not word.strip():
+        raise click.UsageError("--test '': name a spec file, or a folder; `--test .` is the whole project")
     if folder is None:
         return word
-    top = _plain(folder)
-    for path in (_plain(top / word), _plain(Path(word))):
+    top = plain(folder)
+    for path in (plain(top / word), plain(Path(word))):
         if path.exists() and path.is_relative_to(top):
             return path.relative_to(top).as_posix()
         if path.exists():
@@ -179,46 +181,7 @@ def _inside(word: str, folder: Path | None) -> str:
     raise click.UsageError(f"--test {word}: no such file or folder in {folder}")
 
 
-def _plain(path: Path) -> Path:
-    """Absolute, without `..`; links stay what they are."""
-    return Path(os.path.normpath(path.absolute()))
-
-
 def _split(path: str, folder: Path | None) -> Spec:
     """A folder becomes a job for each file."""
     is_folder = (folder / path).is_dir() if folder else not SPEC.search(path)
     return {"split": "file"} if is_folder else {}
-
-
-def left_out(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Of the project to be uploaded: also what we write, and the build, so that the same project has the same sum."""
-    from hpcq.client.uploads import LEFT_OUT
-
-    ours = [options[name] for name in OUTPUTS if options.get(name)]
-    written = [_plain(Path(str(path))) for path in (*ours, options["app"]) if path]
-    top = _plain(options["project_dir"])
-    inside = [path for path in written if path != top and path.is_relative_to(top)]
-    return (*LEFT_OUT, *MADE_ANEW, *(f"/{path.relative_to(top).as_posix()}" for path in inside))
-
-
-def _commit(folder: Path, leave_out: Collection[str]) -> str | None:
-    """What is checked out there, as the tests' history wants to know; an upload has no `.git`. None as well with
-    changes to what is uploaded: a test that fails for their sake is not flaky on the commit."""
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    if commit is None or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
-        return None
-    ours = [f":(exclude){name[1:]}" if name.startswith("/") else f":(exclude,glob)**/{name}/**" for name in leave_out]
-    files = [f":(exclude,glob)**/{name}" for name in leave_out if not name.startswith("/")]
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ".", *ours, *files)
-    return commit if changes == "" else None
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """What git says; None: it is not there, or says no."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, UnicodeError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

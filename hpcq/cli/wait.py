@@ -7,7 +7,7 @@ import click
 from hpcq.cli.calls import Code, json_option, remote, verdict
 from hpcq.cli.follow import say_endings
 from hpcq.cli.options import DURATION, JOB, tag_option
-from hpcq.cli.output import busy, print_json, say
+from hpcq.cli.output import busy, many, print_json, say
 from hpcq.cli.submit import left_running
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def wait(
 
 async def _by_id(client: "Client", words: tuple[str, ...], timeout_s: float | None) -> "list[Job]":
     ids = [await client.find(word) for word in words]
-    with busy(f"waiting for {len(ids)} jobs"):
+    with busy(f"waiting for {many(len(ids), 'job')}"):
         try:
             return await client.wait(ids, timeout_s)
         except BaseException as error:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from hpcq.client import streams, uploads
 from hpcq.client.errors import Ambiguous, NoServer, NotFound, Problem
 from hpcq.client.shapes import FINAL, Event, Filter, Job, Summary
-from hpcq.client.transport import READ_S, Answer, Query, Transport
+from hpcq.client.transport import READ_S, Answer, OnOutage, Query, Transport
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PAGE = 1000
@@ -27,9 +27,25 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 class Client:
     """A connection to one server. Raises Problem for what the server refuses, NoServer when nobody answers."""
 
-    def __init__(self, url: str = DEFAULT_URL, token: str | None = None, *, patience_s: float = 60.0) -> None:
-        self._transport = Transport(url, token, patience_s)
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        token: str | None = None,
+        *,
+        patience_s: float = 60.0,
+        on_outage: OnOutage | None = None,
+    ) -> None:
+        self._transport = Transport(url, token, patience_s, on_outage)
         self.url = self._transport.url
+
+    @property
+    def silent(self) -> bool:
+        """Whether the server has answered once, and does no more."""
+        return self._transport.silent
+
+    def hurry(self, patience_s: float) -> None:
+        """From now on a server that has gone away is tried for no longer."""
+        self._transport.patience_s = min(patience_s, self._transport.patience_s)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -192,19 +208,19 @@ class Client:
         """The files that the job left: `{name, size}`."""
         return _list(await self._get(f"/v1/jobs/{_part(job_id)}/artifacts"), "artifacts")
 
-    async def artifact(self, job_id: str, name: str) -> AsyncIterator[bytes]:
+    def artifact(self, job_id: str, name: str) -> AsyncIterator[bytes]:
         """One of those files."""
-        path = f"/v1/jobs/{_part(job_id)}/artifacts/{quote(name, safe='/')}"
-        async with self._transport.stream(path, headers={"Accept": "*/*"}) as response:
-            async for chunk in response.content.iter_chunked(1 << 18):
-                yield chunk
+        return streams.file(self._transport, f"/v1/jobs/{_part(job_id)}/artifacts/{quote(name, safe='/')}")
 
     async def job_tests(self, job_id: str) -> list[dict[str, Any]]:
         """What the job's tests reported, over all of its attempts."""
         return _list(await self._get(f"/v1/jobs/{_part(job_id)}/tests"), "tests")
 
     async def tests(self, *, limit: int | None = None, **which: Any) -> AsyncIterator[dict[str, Any]]:
-        """Tests and their history, by file and title. `which`: `file`, `text`, `flaky` (bool), `org_id`."""
+        """Tests and their history, by suite, file and title.
+
+        `which`: `suite` ("": those of none), `file`, `text`, `flaky` (bool), `org_id`.
+        """
         query = [(name, str(value)) for name, value in which.items() if value is not None]
         async for test in self._paged("/v1/tests", "tests", query, limit):
             yield test
@@ -236,11 +252,9 @@ class Client:
         """Whether the server has this file."""
         return await uploads.has(self._transport, sha256)
 
-    async def blob(self, sha256: str) -> AsyncIterator[bytes]:
+    def blob(self, sha256: str) -> AsyncIterator[bytes]:
         """An uploaded file."""
-        async with self._transport.stream(f"/v1/blobs/{_part(sha256)}", headers={"Accept": "*/*"}) as response:
-            async for chunk in response.content.iter_chunked(1 << 18):
-                yield chunk
+        return streams.file(self._transport, f"/v1/blobs/{_part(sha256)}")
 
     async def name_app(self, app_version_id: str, sha256: str, *, org_id: str | None = None) -> dict[str, Any]:
         """From now on this `app_version_id` stands for an uploaded file; jobs submitted before keep theirs."""
@@ -292,8 +306,8 @@ class Client:
 
     async def change_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change some of its fields."""
-        path = f"/v1/schedules/{_part(schedule_id)}"
-        return _dict(await self._transport.request("PATCH", path, body=_dump(changes)))
+        answer = await self._transport.request("PATCH", f"/v1/schedules/{_part(schedule_id)}", body=_dump(changes))
+        return _dict(answer)
 
     async def delete_schedule(self, schedule_id: str) -> None:
         """Forget it; its jobs stay."""
@@ -307,10 +321,7 @@ class Client:
     # The server
 
     async def events(
-        self,
-        since: int | None = None,
-        *,
-        on_open: Callable[[bool], None] | None = None,
+        self, since: int | None = None, *, on_open: Callable[[bool], None] | None = None
     ) -> AsyncGenerator[Event, None]:
         """Every change from now on, or after `since` (0: all that is kept); goes on over the server's restarts.
 
@@ -363,8 +374,7 @@ class Client:
         return await self._transport.request("GET", path, query=query, read_s=read_s)
 
     async def _act(self, job_id: str, verb: str) -> Answer:
-        path = f"/v1/jobs/{_part(job_id)}/{verb}"
-        return await self._transport.request("POST", path, body=b"{}", repeatable=False)
+        return await self._transport.request("POST", f"/v1/jobs/{_part(job_id)}/{verb}", body=b"{}", repeatable=False)
 
 
 def _dump(value: Any) -> bytes:

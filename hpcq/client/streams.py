@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
-from hpcq.client.errors import Problem
+from hpcq.client.errors import NoServer, Problem
 from hpcq.client.shapes import Event
-from hpcq.client.transport import BROKEN, Patience, Transport
+from hpcq.client.transport import BROKEN, Patience, Transport, reason
 
 
 async def events(
@@ -79,5 +79,20 @@ async def output(transport: Transport, path: str, query: list[tuple[str, str]], 
                     offset += len(chunk)
                     yield chunk
                 return
-        except BROKEN as error:
-            await transport.reconnect(patience, error)
+        except BROKEN as broken:
+            error: BaseException = broken
+        except Problem as refusal:
+            if refusal.status != 503:  # it is about to stop, or has just started
+                raise
+            error = refusal
+        await transport.reconnect(patience, error)
+
+
+async def file(transport: Transport, path: str) -> AsyncIterator[bytes]:
+    """A whole file. Raises NoServer when the connection breaks: what came is then not all of it."""
+    try:
+        async with transport.stream(path, headers={"Accept": "*/*"}) as response:
+            async for chunk in response.content.iter_chunked(1 << 18):
+                yield chunk
+    except BROKEN as error:
+        raise NoServer(transport.url, reason(error)) from error

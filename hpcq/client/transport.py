@@ -17,6 +17,7 @@ from hpcq.client.shapes import FieldError
 
 Query = Sequence[tuple[str, str]]
 Body = bytes | Callable[[], AsyncIterator[bytes]]  # a stream is made anew for each try
+OnOutage = Callable[[str | None], None]  # why the server does not answer any more; None: it does again
 
 CONNECT_S = 5.0
 READ_S = 60.0  # a silent connection is taken for dead after this
@@ -77,10 +78,12 @@ class Transport:
     """Requests to `url`. Before the first answer a refused connection is `NoServer` at once; after it the server is
     taken to be restarting, and what can be repeated without harm is repeated for `patience_s`."""
 
-    def __init__(self, url: str, token: str | None, patience_s: float) -> None:
+    def __init__(self, url: str, token: str | None, patience_s: float, on_outage: OnOutage | None = None) -> None:
         self.url = address(url)
         self.patience_s = patience_s
         self.met = False  # it has answered once
+        self._on_outage = on_outage
+        self._silent = False
         self._token = token
         self._session: aiohttp.ClientSession | None = None
 
@@ -138,8 +141,22 @@ class Transport:
 
     async def reconnect(self, patience: Patience, error: BaseException) -> None:
         """After a broken connection: wait, or raise NoServer."""
+        if self.met and isinstance(error, (*NOT_SENT, TimeoutError)):
+            self._tell(reason(error))
         if not self.met or not await patience.pause():
             raise NoServer(self.url, reason(error)) from error
+
+    @property
+    def silent(self) -> bool:
+        """It has answered once, and does no more."""
+        return self._silent
+
+    def _tell(self, outage: str | None) -> None:
+        """At the first failure, and at the next answer."""
+        if self._silent is (outage is None):
+            self._silent = outage is not None
+            if self._on_outage is not None:
+                self._on_outage(outage)
 
     @asynccontextmanager
     async def _send(
@@ -168,6 +185,7 @@ class Transport:
             allow_redirects=False,
         ) as response:
             self.met = True
+            self._tell(None)
             yield response
 
 
@@ -187,6 +205,11 @@ def address(text: str) -> str:
 
 def reason(error: BaseException) -> str:
     """Why a connection failed, in a few words."""
+    if isinstance(error, aiohttp.ClientSSLError):
+        cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+        why = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or str(cause)
+        why = why.replace("_", " ").lower()
+        return f"TLS failed: {why}; hpcq itself speaks plain http, and https only by a proxy before it"
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         return os.strerror(number).lower() if number and number > 0 else error.os_error.strerror or str(error)

@@ -79,7 +79,7 @@ def pack(folder: Path, target: Path, leave_out: Collection[str] = LEFT_OUT) -> N
     if not folder.is_dir():
         raise NotADirectoryError(20, "not a folder", str(folder))
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name in _below(folder, frozenset(leave_out)):
+        for name in below(folder, leave_out):
             path = folder / name
             if not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink() and not path.is_dir():
                 continue  # a socket, a device: nothing that could be sent
@@ -95,8 +95,9 @@ def pack(folder: Path, target: Path, leave_out: Collection[str] = LEFT_OUT) -> N
                 tar.addfile(found)
 
 
-def _below(folder: Path, leave_out: frozenset[str]) -> Iterator[str]:
+def below(folder: Path, leave_out: Collection[str]) -> Iterator[str]:
     """Names relative to the folder, in the same order everywhere."""
+    leave_out = frozenset(leave_out)
     for here, folders, files in os.walk(folder):
         path = Path(here).relative_to(folder)
         above = "" if path == Path() else f"{path.as_posix()}/"

@@ -174,7 +174,7 @@ def test_too_many_failures_cancel_the_rest(cli: Cli, server: ServerProcess) -> N
     assert sorted(job["state"] for job in jobs_of(server)) == ["cancelled", "failed"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopping_it_leaves_the_job_running_and_says_how_to_follow(
     cli: Cli, server: ServerProcess, number: signal.Signals
 ) -> None:
@@ -182,7 +182,7 @@ def test_stopping_it_leaves_the_job_running_and_says_how_to_follow(
         until_running(server)
         run.send_signal(number)
         _, err = run.communicate(timeout=20)
-    assert run.returncode == 130
+    assert run.returncode == 128 + number
     (job,) = jobs_of(server)
     assert job["state"] == "running"
     assert f"hpcq logs -f {job['id']}" in err
@@ -205,7 +205,7 @@ def test_in_ci_the_jobs_end_with_the_run(cli: Cli, server: ServerProcess) -> Non
         until_running(server)
         run.send_signal(signal.SIGTERM)
         run.communicate(timeout=20)
-    assert run.returncode == 130
+    assert run.returncode == 143
     assert [job["state"] for job in jobs_of(server)] == ["cancelled"]
 
 
@@ -232,6 +232,7 @@ def test_a_run_outlives_a_crash_of_the_server(make_server: MakeServer, tmp_path:
         out, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
     assert "2 of 2 succeeded" in out
+    assert re.findall(r"hpcq: the server (does not answer|answers again)", err) == ["does not answer", "answers again"]
 
 
 def test_a_followed_output_outlives_a_restart_of_the_server(make_server: MakeServer, tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def test_a_folder_is_a_job_a_file_and_all_that_they_found_is_here_afterwards(
     }
     assert {job["tags"]["pr"] for job in jobs} == {"12"}
     assert len({server.job(job["id"])["batch_key"] for job in jobs}) == 1
+    assert "a job for each file" in done.out
+    assert "\n  3 jobs\n" in done.out
     for word in ("SENT", "RUNNING", "SUCCESS", "FAILED"):
         assert word in done.out
     assert re.search(r"FAILED +#\d+ tests/bad.spec.js:3 fails: Error: expect", done.out)
@@ -170,6 +172,7 @@ def test_flaky_tests_can_be_made_to_fail_the_run(server: ServerProcess, tmp_path
     words = ("--test", "tests/later.spec.js", "--fail-on-flaky", "--json", "--env", f"NOTE={tmp_path / 'note'}")
     done = run(cli, *words)
     assert done.code == 1, done.err
+    assert "exit code 1, as --fail-on-flaky wants it: 1 test passed only in a further try" in done.err
     assert done.json["counts"] == {"succeeded": 1}
     assert done.json["exit_code"] == 1
 
@@ -182,7 +185,7 @@ def test_broken_devices_are_told_from_failed_tests_also_when_the_rest_is_cancell
     done = run(cli, *words, "--junit", "r.xml")
     assert done.code == 4, done.out
     assert "infra" in done.out
-    assert "1 failures: cancelling the rest" in done.out
+    assert "1 failure: cancelling the rest" in done.out
     root = ElementTree.parse(cli.folder / "r.xml").getroot()
     assert root.get("failures") == "0", "no test has failed"
     assert root.get("errors") != "0"
@@ -195,7 +198,7 @@ def test_a_run_that_is_cancelled_cancels_what_is_left_of_it(server: ServerProces
         wait_until_blocking(lambda: "running" in states(server, "running"), 60.0, "a job to run")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert states(server, "running") == ["cancelled", "cancelled"]
 
 
@@ -240,9 +243,64 @@ def test_tests_that_are_not_there_are_refused_with_their_place(server: ServerPro
     cli = ci(server, tmp_path, one=PASSES)
     write_spec(cli.folder, "empty", "")
     assert "no such file or folder" in run(cli, "--test", "tests/two.spec.js").err
-    done = run(cli, "--test", "tests", "--grep", "zzz", "--project-dir", ".")
-    assert done.code == 2
-    assert "/params/split: no tests found in tests" in done.err
+
+
+@pytest.mark.parametrize(
+    ("test", "words", "says"),
+    [
+        ("tests", ("--grep", "zzz"), "no tests found in tests"),
+        ("tests", ("--project", "zzz"), "zzz"),
+        ("tests", (), "no such config"),
+        ("tests/one.spec.js", (), "no such config"),
+    ],
+)
+def test_a_project_that_cannot_be_tested_is_a_failure_with_a_report(
+    server: ServerProcess, tmp_path: Path, test: str, words: tuple[str, ...], says: str
+) -> None:
+    cli = ci(server, tmp_path, one=PASSES)
+    if not words:
+        (cli.folder / "playwright.config.js").write_text('throw new Error("no such config");')
+    done = run(cli, "--test", test, *words, "--queue", "one", "--junit", "r.xml", "--out", "r.json")
+    assert done.code == 1, done.err
+    (case,) = ElementTree.parse(cli.folder / "r.xml").getroot().iter("testcase")
+    assert [child.tag for child in case if child.tag != "system-out"] == ["error" if test == "tests" else "failure"]
+    assert says in "".join(case.itertext()), done.err
+    assert json.loads((cli.folder / "r.json").read_text())["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("queue", "says"), [("emulator", "queue emulator is not ready: adb was not found"), ("broken", "/nowhere/node")]
+)
+def test_a_queue_that_lacks_its_tools_is_not_the_tests_fault(
+    server: ServerProcess, tmp_path: Path, queue: str, says: str
+) -> None:
+    cli = ci(server, tmp_path, one=PASSES)
+    done = run(cli, "--test", "tests", "--project-dir", ".", "--queue", queue, "--junit", "r.xml")
+    assert done.code == 4, done.err
+    assert says in done.err
+    assert "hpcq doctor" in done.err
+    assert ElementTree.parse(cli.folder / "r.xml").getroot().get("errors") == "1"
+
+
+def test_a_folder_is_refused_as_the_queue_s_fault_by_the_server_itself_too(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    cli = ci(server, tmp_path, one=PASSES)
+    done = cli("submit", "--test", "tests", "--project-dir", ".", "--queue", "emulator")
+    assert done.code == 4, done.err
+    assert "adb was not found" in done.err
+    done = cli("submit", "--test", "tests", "--project-dir", ".", "--queue", "one", "--grep", "zzz")
+    assert done.code == 1, done.err
+    assert "no tests found in tests" in done.err
+
+
+def test_one_file_waits_for_a_queue_that_is_not_ready_and_says_why(server: ServerProcess, tmp_path: Path) -> None:
+    cli = ci(server, tmp_path, one=PASSES)
+    words = ("--test", "tests/one.spec.js", "--project-dir", ".", "--queue", "emulator", "--timeout", "1")
+    done = run(cli, *words)
+    assert done.code == 124, done.err
+    assert "hpcq: queue emulator: not ready: adb was not found" in done.err
+    assert "its jobs wait until that is mended (`hpcq doctor`)" in done.err
 
 
 def test_the_doctor_names_what_a_queue_in_use_lacks_and_what_mends_it(server: ServerProcess, tmp_path: Path) -> None:

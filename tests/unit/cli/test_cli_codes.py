@@ -11,7 +11,9 @@ import pytest
 from hpcq.cli.artifacts import place
 from hpcq.cli.calls import Code, refused, verdict
 from hpcq.cli.doctor import findings
+from hpcq.cli.refusal import NotRun, refusal
 from hpcq.cli.report import default_name, results, write_junit, write_results
+from hpcq.cli.submit import left_running
 from hpcq.client import Problem
 
 NOW = datetime(2026, 11, 22, 2, 6, 0, tzinfo=UTC)
@@ -52,7 +54,7 @@ def test_the_exit_code_says_how_the_jobs_ended(jobs: list[Any], code: Code) -> N
 
 
 def test_the_codes_are_those_that_are_promised() -> None:
-    assert [int(code) for code in Code] == [0, 1, 2, 3, 4, 124, 130]
+    assert [int(code) for code in Code] == [0, 1, 2, 3, 4, 74, 124, 129, 130, 143]
 
 
 def test_the_default_name_of_the_results_carries_the_time() -> None:
@@ -157,6 +159,64 @@ def test_a_broken_runner_that_no_queue_uses_is_told_but_not_counted() -> None:
     assert findings({"parts": {}}, [], [runner]) == [
         {"part": "runner odd", "state": "unused", "note": "raised ImportError"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(422, Code.USAGE), (401, Code.USAGE), (409, Code.FAILED), (503, Code.NOT_ITS_FAULT)]
+)
+def test_a_refusal_tells_whose_fault_it_is(status: int, code: Code) -> None:
+    assert refused(Problem(status, "no")) is code
+
+
+def refused_run(status: int, *pointers: str) -> int | None:
+    problem = Problem(status, "no", "no", [{"pointer": pointer, "detail": "d"} for pointer in pointers])
+    error = refusal(problem)
+    return error.code if isinstance(error, NotRun) else None
+
+
+def test_only_what_the_project_says_against_its_tests_is_a_failed_run() -> None:
+    assert refused_run(422, "/0/params/split") == Code.FAILED
+    assert refused_run(422, "/0/params/split", "/0/params/env") is None
+    assert refused_run(422, "/0/queue") is None
+    assert refused_run(422) is None
+    assert refused_run(409) is None
+    assert refused_run(503) == Code.NOT_ITS_FAULT
+    assert refused_run(401) is None
+
+
+def test_a_report_without_jobs_says_in_one_case_why(tmp_path: Path) -> None:
+    write_junit(tmp_path / "r.xml", [], NOW, "no tests found\nanywhere")
+    (case,) = ElementTree.parse(tmp_path / "r.xml").getroot().iter("testcase")
+    (error,) = case
+    assert (error.tag, error.get("message"), error.text) == ("error", "no tests found", "no tests found\nanywhere")
+    found = results([], server="x", started=NOW, ended=NOW, code=4, why="no adb")
+    assert (found["exit_code"], found["why"], found["jobs"]) == (4, "no adb", [])
+
+
+def test_half_a_report_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_results(tmp_path / "r.json", {"a": 1})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("ids", "left", "words"),
+    [
+        (["a"], 1, "the job goes on"),
+        (["a", "b"], None, "the 2 jobs go on"),
+        (["a", "b"], 2, "the 2 jobs go on"),
+        (["a", "b"], 1, "1 of the 2 jobs goes on"),
+        (["a", "b", "c"], 2, "2 of the 3 jobs go on"),
+    ],
+)
+def test_whoever_stops_watching_hears_how_many_go_on(ids: list[str], left: int | None, words: str) -> None:
+    assert left_running(ids, "run=1", left).startswith(f"{words} without us")
 
 
 @pytest.mark.parametrize(

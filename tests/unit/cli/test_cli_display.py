@@ -1,11 +1,15 @@
 """What `hpcq run` shows of many jobs."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpcq.cli.display import Display
 from hpcq.cli.queues import unserved
+from hpcq.cli.refusal import notes_on
 from hpcq.cli.watch import Change
 
 SERVED: dict[str, Any] = {"name": "q", "slots": 2, "paused": False, "ready": True, "message": ""}
@@ -17,7 +21,10 @@ AT = "2026-11-22T02:06:00+00:00"
     [
         ({"paused": True, "paused_reason": "401 from the farm"}, "paused (401 from the farm): its jobs wait until"),
         ({"slots": 0}, "no slots: its jobs wait until `hpcq queues scale q N`"),
-        ({"slots": 0, "ready": False, "message": "no device"}, "no device: its jobs wait until that is mended"),
+        (
+            {"slots": 0, "ready": False, "message": "no device"},
+            "not ready: no device: its jobs wait until that is mended (`hpcq doctor`)",
+        ),
     ],
 )
 def test_a_queue_that_nobody_serves_is_named_with_the_reason(change: dict[str, Any], words: str) -> None:
@@ -26,11 +33,40 @@ def test_a_queue_that_nobody_serves_is_named_with_the_reason(change: dict[str, A
 
 
 def test_the_header_has_each_queue_and_its_slots(capsys: pytest.CaptureFixture[str]) -> None:
-    Display(stderr=False).header("http://x", [SERVED, {**SERVED, "name": "r", "slots": 0}], {"q": 1, "r": 2, "s": 1})
+    Display(stderr=False).header(
+        "http://x", {"q": SERVED, "r": {**SERVED, "name": "r", "slots": 0}}, {"q": 1, "r": 2, "s": 1}
+    )
     out = capsys.readouterr().out.splitlines()[1:]
     assert out[:2] == ["  q: 1 job, 2 slots", "  r: 2 jobs, 0 slots"]
     assert out[2].startswith("  r: no slots")
     assert out[3] == "  s: 1 job; there is no such queue"
+
+
+def test_of_a_folder_the_jobs_are_counted_once_they_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(stderr=False)
+    lame = {**SERVED, "message": "commands run, but tests cannot: no node"}
+    notes = notes_on({"q": lame}, {"tests": ("tests",), "project_dir": None})
+    display.header("http://x", {"q": lame}, {"q": 1}, split=True, notes=notes)
+    display.sent(["i", "j"], [{"name": "a"}, {"name": "b"}], split=True)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].endswith("a job for each file")
+    assert out[1:4] == ["  q: 2 slots", "  q: commands run, but tests cannot: no node (`hpcq doctor`)", "  2 jobs"]
+
+
+def test_what_a_ready_queue_lacks_is_said_where_it_concerns_the_run() -> None:
+    queues = {"q": {**SERVED, "message": "uploaded tests would lack node_modules"}}
+    options: dict[str, Any] = {"tests": ("tests",), "project_dir": Path()}
+    assert "uploaded tests would lack node_modules" in notes_on(queues, options)["q"]
+    assert not notes_on(queues, {**options, "project_dir": None})
+    assert not notes_on(queues, {**options, "tests": ()})
+
+
+def test_a_terminal_that_is_gone_stops_nothing() -> None:
+    words = "from hpcq.cli.display import Display; [Display(stderr=False).say('x') for _ in range(9)]"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert process.returncode == 0
 
 
 def test_the_sums_say_how_many_ended_how(capsys: pytest.CaptureFixture[str]) -> None:

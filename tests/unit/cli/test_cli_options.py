@@ -9,6 +9,7 @@ import click
 import pytest
 
 from hpcq.cli.options import DURATION, PAIR, WHEN
+from hpcq.cli.tests import _known
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,10 @@ def test_no_server_is_one_line_on_stderr_and_exit_code_3() -> None:
         assert (code, out, err.count("\n")) == (3, "", 1), (words, out, err)
         assert "http://127.0.0.1:9 (connection refused)" in err
         assert "hpcq serve" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "known"), [("./tests", "tests"), ("tests/", "tests"), ("a/../tests/b.js", "tests/b.js"), (".", None)]
+)
+def test_a_folder_of_tests_may_be_written_as_a_shell_completes_it(file: str, known: str | None) -> None:
+    assert _known(file) == known

@@ -6,7 +6,8 @@ from typing import Any
 import click
 import pytest
 
-from hpcq.cli.testjobs import MADE_ANEW, left_out, paths_of, project_of, refuse_alone, specs_of
+from hpcq.cli.projectfiles import MADE_ANEW, left_out
+from hpcq.cli.testjobs import paths_of, project_of, refuse_alone, specs_of
 from hpcq.client.uploads import LEFT_OUT, pack
 
 ELSEWHERE = "http://queue.example:8000"
@@ -15,7 +16,7 @@ HERE = "http://127.0.0.1:8000"
 
 OPTIONS = dict.fromkeys((
     "file", "each", "stdin", "params", "cwd", "project_dir", "project", "grep", "app", "app_version_id", "org_id",
-    "idempotency_key", "artifacts_dir", "report_dir", "out", "junit",
+    "idempotency_key", "artifacts_dir", "report_dir", "out", "junit", "include_ignored",
 ))  # fmt: skip
 
 
@@ -78,6 +79,8 @@ def test_the_folder_we_stand_in_is_the_project_if_it_is_one(shop: Path, monkeypa
     [
         (options("tests/zzz.spec.js", cwd="shop"), "no such file or folder in"),
         (options("other.spec.js", cwd="shop"), "not inside the project's folder"),
+        (options("", cwd="shop"), "name a spec file, or a folder"),
+        (options("tests", cwd="shop", include_ignored=True), "--include-ignored goes with --project-dir"),
         (options("tests", cwd="shop", file="jobs.toml"), "-f goes with commands"),
         (options("tests", cwd="shop", artifacts=("*.log",)), "--artifact goes with commands"),
         (options("tests", cwd="shop", project_dir=Path("shop")), "not both"),
@@ -88,7 +91,9 @@ def test_what_cannot_be_meant_is_refused(shop: Path, given: dict[str, Any], says
         paths_of(given, project_of(given, HERE))
 
 
-@pytest.mark.parametrize("given", [{"grep": "x"}, {"project_dir": Path()}, {"file": "f", "app": "a.apk"}])
+@pytest.mark.parametrize(
+    "given", [{"grep": "x"}, {"project_dir": Path()}, {"include_ignored": True}, {"file": "f", "app": "a.apk"}]
+)
 def test_options_that_say_nothing_without_tests_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(click.UsageError):
         refuse_alone(given)
@@ -156,3 +161,14 @@ def test_an_upload_has_a_commit_only_if_it_is_what_was_committed(
     assert project_of(options("tests", project_dir=shop, app="shop/app.apk"), HERE).commit == commit
     asked = Path(says).read_text().split()
     assert {":(exclude)app.apk", ":(exclude,glob)**/node_modules/**"} <= set(asked), "what is not uploaded is no change"
+
+
+def test_what_continuous_integration_says_of_itself_the_tests_are_told(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    assert "env" not in params("tests", cwd="shop")[0]
+    monkeypatch.setenv("CI", "true")
+    assert params("tests", cwd="shop")[0]["env"] == {"CI": "true"}
+    assert params("tests", cwd="shop", env=("CI=", "A=b"))[0]["env"] == {"CI": "", "A": "b"}
+    assert params("tests", cwd="shop", params='{"env": {"CI": "0"}}')[0]["env"] == {"CI": "0"}

@@ -131,6 +131,45 @@ async def test_a_server_that_restarts_is_waited_for() -> None:
             assert await asking == {"up": True}
 
 
+async def test_an_outage_is_told_once_and_its_end() -> None:
+    told: list[str | None] = []
+    heard = asyncio.Event()
+
+    def hear(why: str | None) -> None:
+        told.append(why)
+        heard.set()
+
+    async with serving(Scripted(GOOD)) as url:
+        port = int(url.rsplit(":", 1)[1])
+    async with Client(url, on_outage=hear) as client:
+        client._transport.met = True
+        asking = [asyncio.create_task(client.stats()) for _ in range(2)]
+        await heard.wait()
+        assert client.silent
+        async with serving(Scripted(GOOD), port):
+            await asyncio.gather(*asking)
+        assert not client.silent
+    assert told == ["connection refused", None]
+
+
+async def test_https_where_there_is_none_is_said_as_that() -> None:
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(400, {}))
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server, Client(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+        with pytest.raises(NoServer, match=r"TLS failed: .*hpcq itself speaks plain http"):
+            await client.stats()
+
+
+async def test_a_file_whose_connection_breaks_is_not_taken_for_whole() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-length: 6\r\n\r\nabc"
+    async with serving(Scripted(head)) as url, Client(url) as client:
+        with pytest.raises(NoServer):
+            assert [chunk async for chunk in client.artifact("i", "a.txt")]
+
+
 async def test_patience_has_an_end() -> None:
     async with serving(Scripted(GOOD)) as url:
         pass
