@@ -11,6 +11,7 @@ from hpcq.plugin import Context, Failure, Handle, Health, Infra, Outcome, Part, 
 from hpcq_runners import command
 from hpcq_runners.appwright import run
 from hpcq_runners.appwright.attempt import Attempt
+from hpcq_runners.appwright.modules import uploads_lack
 from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.split import split
@@ -37,9 +38,10 @@ class ShellRunner(Runner):
         await asyncio.to_thread(run.clear, context.data_dir)
 
     async def health(self) -> Health:
-        """Commands need nothing. Tests do, where the config names projects."""
-        missing = await asyncio.to_thread(lacking, self._opened().settings)
-        return Health(True, f"commands run, but tests cannot: {missing}" if missing else "")
+        """Commands need nothing. Tests do; that uploaded ones lack something is no fault while nobody runs any."""
+        context = self._opened()
+        missing = await asyncio.to_thread(lacking, context.settings)
+        return Health(True, f"commands run, but tests cannot: {missing}" if missing else uploads_lack(context))
 
     async def split(self, params: Any, blob: Callable[[str], Path]) -> Sequence[Part]:
         if not isinstance(params, AppwrightParams):

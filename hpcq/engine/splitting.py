@@ -19,7 +19,7 @@ from hpcq.engine.intake import Prepared
 from hpcq.engine.slices import SLICE
 from hpcq.engine.testcases import SUITE_CHARS
 from hpcq.engine.verdict import plain
-from hpcq.plugin import Part, Rejected
+from hpcq.plugin import Infra, Part, Rejected
 from hpcq.store.rows import Lookup
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ async def _parts(engine: "Engine", job: Prepared, org: str | None) -> list[Part]
         raise BadSpec([FieldError(POINTER, plain(str(error)))]) from None
     except Exception as error:
         log.warning("%s could not split a job: %s: %s", about, type(error).__name__, error)
-        raise Unavailable(plain(f"{about} could not split the job: {error or type(error).__name__}")) from error
+        why = plain(f"{about} could not split the job: {error or type(error).__name__}")
+        raise Unavailable(why, error.retry_after_s if isinstance(error, Infra) else None) from error
 
 
 async def _finder(engine: "Engine", job: Prepared, org: str | None) -> Callable[[str], Path]:

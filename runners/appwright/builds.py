@@ -21,9 +21,15 @@ def build_of(request: Request, folder: Path) -> str | None:
         path = folder / params.app
         if not path.exists():
             raise Rejected(f"app {params.app} is not there: no such file on the server's machine ({path})")
-        return str(path)
+        return str(_filled(path, params.app))
     upload = upload_of(request)
-    return str(_linked(upload, request.work_dir)) if upload else None
+    return str(_linked(_filled(upload, "the uploaded build"), request.work_dir)) if upload else None
+
+
+def _filled(build: Path, called: str) -> Path:
+    if build.is_file() and build.stat().st_size == 0:
+        raise Rejected(f"app: {called} is empty: build it anew")
+    return build
 
 
 def upload_of(request: Request) -> Path | None:

@@ -21,8 +21,11 @@ module.exports = function overrides(exported, job) {
     if (config[name]?.length === 1) config[name] = config[name][0];
   }
   if (base.webServer) config.webServer = servers(base.webServer, folder);
-  if (base.projects) config.projects = base.projects.map((project) => ofProject(project, base, job, folder));
-  else config.use = used(base.use, job);
+  if (!base.projects) config.use = used(base.use, job);
+  else {
+    const projects = job.list && job.heads !== null ? heads(base.projects, job.heads) : base.projects;
+    config.projects = projects.map((project) => ofProject(project, base, job, folder));
+  }
   config.outputDir = job.output;
   config.updateSnapshots = base.updateSnapshots ?? "none"; // else those that are missing are written into the project
   config.reporter = job.list ? [["json", { outputFile: job.json }]] : reporters(base.reporter, job, near);
@@ -57,6 +60,13 @@ function ofProject(project, base, job, folder) {
   return found;
 }
 
+// Without those that others depend on: their tests run in each job of the others, and need none of their own.
+function heads(projects, wanted) {
+  const served = new Set(projects.flatMap(({ dependencies, teardown }) => [...(dependencies || []), teardown]));
+  const own = projects.filter(({ name }) => name === wanted || !served.has(name));
+  return own.length ? own.map(({ dependencies, teardown, ...project }) => project) : projects;
+}
+
 function ignoring(own, job) {
   const exactly = (file) => new RegExp(`^${file.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`);
   return [].concat(own ?? [], job.ignored.map(exactly));
@@ -86,7 +96,7 @@ function reporters(given, job, near) {
     ["list"],
     ["json", { outputFile: job.json }],
     ["blob", { outputDir: job.blob, fileName: job.blobName }],
-    [job.reporter, { begun: job.begun, progress: job.progress }],
+    [job.reporter, { begun: job.begun, events: job.events, progress: job.progress }],
   ];
 }
 

@@ -1,19 +1,24 @@
 """The project that a job's tests belong to: its folder, its config, and which of its files the job is about."""
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcq.plugin import Rejected
-from hpcq_runners.appwright import uploads
+from hpcq.plugin import Context, Infra, Rejected
+from hpcq_runners.appwright import modules, uploads
+from hpcq_runners.appwright.npm import Npm
 from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.settings import AppwrightSettings
-from hpcq_runners.appwright.tools import find_cli
+from hpcq_runners.appwright.tools import find_cli, no_cli
 from hpcq_runners.fields import Blob
 
+UPLOADED = "the uploaded project"
 ENDINGS = ("ts", "js", "mts", "mjs", "cts", "cjs")
+PACKAGE, PACKAGE_BYTES = "package.json", 1 << 20
+SUITE_CHARS = 200
 CONFIGS = tuple(f"{name}.config.{ending}" for name in ("appwright", "playwright") for ending in ENDINGS)
 
 
@@ -25,6 +30,7 @@ class Project:
     config: Path
     cli: Path  # Playwright's
     tests: Path  # the spec file or folder
+    suite: str = ""  # its name, by which its tests are told from another's
 
     @property
     def is_appwright(self) -> bool:
@@ -42,14 +48,22 @@ def _literal(char: str) -> str:
 
 
 async def find(
-    params: AppwrightParams, settings: AppwrightSettings, blob: Callable[[str], Path], place: uploads.Place
+    params: AppwrightParams, context: Context, blob: Callable[[str], Path], place: uploads.Place, npm: Npm
 ) -> Project:
-    """The job's project; an upload is unpacked into `place` first. Raises Rejected with a sentence, and Infra."""
-    if isinstance(params.cwd, Blob):
-        folder = await uploads.unpack(params.cwd.blob, place, settings, blob)
-    else:
-        folder = _named(params.cwd, settings)
-    return await asyncio.to_thread(_look, folder, params.test_path)
+    """The job's project; an upload is unpacked into `place` first, and gets modules. Raises Rejected with a sentence,
+    and Infra."""
+    if not isinstance(params.cwd, Blob):
+        folder = _named(params.cwd, context.settings)
+        return await asyncio.to_thread(_look, folder, params.test_path, str(folder))
+    folder = await uploads.unpack(params.cwd.blob, place, context.settings, blob)
+    await asyncio.to_thread(_config, folder, UPLOADED)  # before npm installs anything
+    try:
+        await modules.provide(folder, place.folder, context, npm)
+    except OSError as error:
+        raise Infra(f"the uploaded project's modules cannot be laid out: {error}") from None
+    if await asyncio.to_thread(find_cli, folder) is None:
+        raise modules.lack(folder, context)
+    return await asyncio.to_thread(_look, folder, params.test_path, UPLOADED)
 
 
 def _named(cwd: str | None, settings: AppwrightSettings) -> Path:
@@ -66,17 +80,39 @@ def _named(cwd: str | None, settings: AppwrightSettings) -> Path:
     return settings.projects[cwd]
 
 
-def _look(folder: Path, test_path: str) -> Project:
-    if not folder.is_dir():
-        raise Rejected(f"the project's folder {folder} is not there")
+def _look(folder: Path, test_path: str, called: str) -> Project:
+    """The project in a folder that people know as `called`."""
     folder = Path(os.path.realpath(folder))
+    config = _config(folder, called)
+    tests = Path(os.path.normpath(folder / test_path))
+    real, shown = Path(os.path.realpath(tests)), test_path if test_path.isprintable() else repr(test_path)
+    if not real.is_relative_to(folder):
+        raise Rejected(f"test_path {shown} is a link that leads out of the project's folder {called}")
+    if not real.exists():
+        raise Rejected(f"test_path {shown} is not there: no such file or folder in {called}")
+    cli = find_cli(folder)
+    if cli is None:
+        raise Rejected(no_cli(folder))
+    return Project(folder, config, cli, tests, suite_of(folder))
+
+
+def _config(folder: Path, called: str) -> Path:
+    if not folder.is_dir():
+        raise Rejected(f"the project's folder {called} is not there")
     config = next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
     if config is None:
-        raise Rejected(f"{folder} has neither an appwright.config.* nor a playwright.config.*: it is no project")
-    tests = Path(os.path.normpath(folder / test_path))
-    real = Path(os.path.realpath(tests))
-    if not real.is_relative_to(folder):
-        raise Rejected(f"test_path {test_path} is a link that leads out of the project's folder {folder}")
-    if not real.exists():
-        raise Rejected(f"test_path {test_path} is not there: no such file or folder in {folder}")
-    return Project(folder, config, find_cli(folder), tests)
+        raise Rejected(f"{called} has neither an appwright.config.* nor a playwright.config.*: it is no project")
+    return config
+
+
+def suite_of(folder: Path) -> str:
+    """The name in the project's package.json, as plain text; "" where there is none."""
+    path = folder / PACKAGE
+    try:
+        if not path.is_file() or path.stat().st_size > PACKAGE_BYTES:
+            return ""
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    name = found.get("name") if isinstance(found, dict) else None
+    return "".join(filter(str.isprintable, name)).strip()[:SUITE_CHARS] if isinstance(name, str) else ""

@@ -1,9 +1,8 @@
 """Playwright's JSON report, read: the verdict on each test, and what went wrong beside them."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import orjson
 
 from hpcq.plugin import TestCase
 from hpcq.plugin.types import TestStatus
+from hpcq_runners.appwright.words import plain, relative
 
 BETWEEN = " › "  # noqa: RUF001 -- as Playwright writes it
-ERROR_CHARS = 4_000
 TITLE_CHARS = 500
 REPORT_BYTES = 64 << 20  # beyond this a report is not read: tests may attach anything to it
-ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 VERDICTS: Mapping[str, TestStatus] = {
     "expected": "passed",
     "unexpected": "failed",
@@ -24,6 +22,7 @@ VERDICTS: Mapping[str, TestStatus] = {
     "skipped": "skipped",
 }
 NOT_RUN = "did not run"  # the error of a test that was skipped only because another failed
+UNFINISHED = "was still running when the job's time was over"
 
 Key = tuple[str, str, int, int, str]  # project, file, line, column, title
 
@@ -40,52 +39,65 @@ class Report:
     errors: tuple[str, ...]
     duration_s: float
     interrupted: tuple[str, ...] = ()  # the titles of tests that were under way when the run was stopped
+    over: bool = False  # it was stopped because its time was over, and those tests have failed
 
     @property
     def failed(self) -> tuple[TestCase, ...]:
         return tuple(test for test in self.tests if test.status == "failed")
 
 
-def read(path: Path, folder: Path, begun: Sequence[Mapping[str, Any]] = ()) -> Report:
-    """The report at `path`; files are named relative to `folder`. `begun`: what our own reporter wrote of the tests.
-    Raises BadReport."""
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a run beside its report."""
+
+    folder: Path  # files are named relative to it
+    begun: Sequence[Mapping[str, Any]] = ()  # what our own reporter wrote of the tests
+    suite: str = ""  # what they belong to
+    over: bool = False  # it was stopped because its time was over
+
+
+def read(path: Path, about: About) -> Report:
+    """The report at `path`. Raises BadReport."""
     try:
         if path.stat().st_size > REPORT_BYTES:
             raise BadReport(f"the report has more than {REPORT_BYTES >> 20} MiB; attach less to the tests")
-        return parse(orjson.loads(path.read_bytes()), folder, begun)
+        return parse(orjson.loads(path.read_bytes()), about)
     except FileNotFoundError:
         raise BadReport("no report was written") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadReport(f"the report cannot be read: {type(error).__name__}: {error}") from None
 
 
-def parse(report: Mapping[str, Any], folder: Path, begun: Sequence[Mapping[str, Any]] = ()) -> Report:
+def parse(report: Mapping[str, Any], about: About) -> Report:
     """As `read`, of what is in the file."""
-    root = report["config"]["rootDir"]
-    ids = _Ids(begun)
-    entries = [entry for suite in report["suites"] for entry in _entries(suite, ())]
-    several = len({test["projectName"] for _, _, test in entries}) > 1
+    root, ids, folder = report["config"]["rootDir"], _Ids(about.begun), about.folder
+    several = len({project["name"] for project in report["config"].get("projects") or ()}) > 1
     tests: dict[str, TestCase] = {}
     interrupted = []
-    for titles, spec, test in entries:
+    for titles, spec, test in (entry for suite in report["suites"] for entry in _entries(suite, ())):
         file = os.path.normpath(Path(root, spec["file"]))
         project = [f"[{test['projectName']}]"] if several and test["projectName"] else []
         title = BETWEEN.join([*project, *titles, spec["title"]])[:TITLE_CHARS]
-        case = _case(spec, test, ids.of(spec, test, file), _shown(file, folder), title)
-        if case is None:
-            interrupted.append(f"{_shown(file, folder)}:{spec['line']}{BETWEEN}{title}")
-        else:
-            tests.setdefault(case.id, case)
-    errors = [plain(error.get("message") or error.get("value") or "") for error in report["errors"]]
-    return Report(
-        tuple(tests.values()), tuple(filter(None, errors)), report["stats"]["duration"] / 1000, tuple(interrupted)
-    )
+        case = _case(spec, test, ids.of(spec, test, file), shown(file, folder), title)
+        if test["results"] and test["results"][-1]["status"] == "interrupted":
+            interrupted.append(f"{shown(file, folder)}:{spec['line']}{BETWEEN}{title}")
+            if not about.over:
+                continue  # nothing is known of it
+            own = _error(test["results"][-1])
+            case = replace(case, status="failed", error="\n\n".join(filter(None, [UNFINISHED, own])))
+        error = case.error and relative(case.error, folder)
+        tests.setdefault(case.id, replace(case, suite=about.suite, error=error))
+    errors = tuple(filter(None, (_beside(error, folder) for error in report["errors"])))
+    return Report(tuple(tests.values()), errors, report["stats"]["duration"] / 1000, tuple(interrupted), about.over)
 
 
-def plain(text: str, most: int = ERROR_CHARS) -> str:
-    """Without colours, and not too long."""
-    text = ANSI.sub("", text[: 4 * most]).strip()
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _beside(error: Mapping[str, Any], folder: Path) -> str:
+    """An error of no test, with its place where it says none itself."""
+    text = relative(plain(error.get("message") or error.get("value") or ""), folder)
+    place = error.get("location") or {}
+    if not text or not place.get("file") or not Path(place["file"]).is_relative_to(folder):
+        return text
+    return f"{text}\n    at {shown(place['file'], folder)}:{place.get('line', 0)}:{place.get('column', 0)}"
 
 
 def _entries(suite: Mapping[str, Any], titles: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
@@ -115,11 +127,8 @@ class _Ids:
         return left.pop(0) if left else f"{own} {test['projectName']}"
 
 
-def _case(spec: Mapping[str, Any], test: Mapping[str, Any], test_id: str, file: str, title: str) -> TestCase | None:
-    """None: it was interrupted, and nothing is known of it."""
+def _case(spec: Mapping[str, Any], test: Mapping[str, Any], test_id: str, file: str, title: str) -> TestCase:
     results = test["results"]
-    if results and results[-1]["status"] == "interrupted":
-        return None
     status = VERDICTS[test["status"]]
     error = next((text for result in reversed(results) if (text := _error(result))), None)
     if status == "skipped":
@@ -137,5 +146,6 @@ def _error(result: Mapping[str, Any]) -> str:
     return plain("\n\n".join(message for message in messages if message))
 
 
-def _shown(file: str, folder: Path) -> str:
+def shown(file: str, folder: Path) -> str:
+    """How a file is called in the project."""
     return os.path.relpath(file, folder).replace(os.sep, "/")

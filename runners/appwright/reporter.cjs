@@ -1,4 +1,5 @@
-// Writes down which tests a run is going to make, and after each how far it is.
+// Writes down which tests a run is going to make, which begin and how each ends: all that is left of a run that is
+// killed. And after each how far it is.
 "use strict";
 const fs = require("node:fs");
 
@@ -7,6 +8,11 @@ class Notes {
     this.options = options;
     this.done = 0;
     this.total = 0;
+    this.several = false; // projects, whose names are then a part of the tests' own
+  }
+
+  onConfigure(config) {
+    this.several = new Set(config.projects.map(({ name }) => name)).size > 1;
   }
 
   printsToStdio() {
@@ -15,32 +21,47 @@ class Notes {
 
   onBegin(config, suite) {
     const tests = (suite || config).allTests(); // inside of Playwright the suite comes alone
+    if (suite) this.onConfigure(config);
     this.total = tests.length;
     const begun = tests.map((test) => {
       const { file, line, column } = test.location;
-      return { id: test.id, project: test.titlePath()[1] || "", file, line, column, title: test.title };
+      const [, project, , ...titles] = test.titlePath();
+      const name = (this.several && project ? [`[${project}]`, ...titles] : titles).join(" › ");
+      return { id: test.id, project: project || "", file, line, column, title: test.title, name };
     });
     fs.writeFileSync(this.options.begun, JSON.stringify(begun));
     this.tell("");
   }
 
   onTestBegin(test) {
+    this.note({ id: test.id });
     this.tell(test.title);
   }
 
   onTestEnd(test, result) {
+    const error = result.errors.map(({ message }) => message || "").join("\n\n");
+    if (result.status !== "interrupted") {
+      this.note({ id: test.id, ended: test.outcome(), retry: result.retry, ms: result.duration, error });
+    }
     const again = test.results.length <= test.retries && !["passed", "skipped", "interrupted"].includes(result.status);
     if (!again || test.ok()) this.done = Math.min(this.done + 1, this.total);
     this.tell(test.title);
   }
 
   tell(message) {
-    try {
-      const line = JSON.stringify({ done: this.done, total: this.total, message: message.slice(0, 300) });
-      fs.appendFileSync(this.options.progress, line + "\n");
-    } catch {
-      // news only
-    }
+    append(this.options.progress, { done: this.done, total: this.total, message: message.slice(0, 300) });
+  }
+
+  note(event) {
+    append(this.options.events, event);
+  }
+}
+
+function append(file, line) {
+  try {
+    fs.appendFileSync(file, JSON.stringify(line) + "\n");
+  } catch {
+    // the tests themselves matter more
   }
 }
 

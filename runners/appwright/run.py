@@ -6,24 +6,28 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpcq.plugin import JSON, Context, Exit, Failure, Infra, Outcome, Process, Request, Usage
-from hpcq_runners.appwright import junit, project, report, verdict, wrapper
+from hpcq_runners.appwright import junit, npm, project, report, unreported, verdict, wrapper
 from hpcq_runners.appwright.builds import build_of
 from hpcq_runners.appwright.commit import commit_of
 from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.remaining import read_begun, remaining, write_last_run
+from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.tools import find_node
 from hpcq_runners.appwright.uploads import Place
+from hpcq_runners.appwright.words import relative
 from hpcq_runners.command import environment
 from hpcq_runners.fields import Blob
 from hpcq_runners.reports import Progress
 
 POLL_S = 0.5  # how often the progress is looked at
 LOG_BYTES = 64 << 10
+LATE_S = 0.2  # a stop so shortly before the deadline is that of the deadline: the clocks are two
 COMPILED = "compiled"
 OVERRIDES = ("PLAYWRIGHT_JSON_OUTPUT", "PLAYWRIGHT_BLOB_OUTPUT")  # variables that would lead our reports elsewhere
 
@@ -66,6 +70,7 @@ class TestRun:
         self._process = process
         self._pidfd = _pidfd(process.pid)  # a number could be another's by the time of a stop
         self._may_interrupt = True
+        self._over = False  # the attempt's time was, when it was stopped
         self._progress = Progress(prepared.outputs.progress)
         self._timer = asyncio.get_running_loop().call_later(POLL_S, self._poll)
         self.report: report.Report | None = None  # once there is an outcome, and if there was one
@@ -86,6 +91,9 @@ class TestRun:
 
     async def stop(self, grace_s: float) -> None:
         """SIGINT to Playwright, which then ends its tests and writes its report; after the grace, all is killed."""
+        if self._may_interrupt:
+            deadline = self._request.deadline
+            self._over = deadline is not None and time.time() >= deadline - LATE_S
         self._interrupt()
         ended = asyncio.ensure_future(self._process.wait())
         try:
@@ -118,13 +126,16 @@ class TestRun:
         return await asyncio.to_thread(self._judge, exit_)
 
     def _judge(self, exit_: Exit) -> Outcome:
-        outputs, params = self._prepared.outputs, self._request.params
+        outputs, params, about = self._prepared.outputs, self._request.params, self._prepared.project
         usage, commit = Usage(exit_.max_rss_mb, exit_.cpu_s), self._prepared.commit
         try:
-            found = report.read(outputs.report, self._prepared.project.folder, read_begun(outputs.begun))
+            known = report.About(about.folder, read_begun(outputs.begun), about.suite, self._over)
+            found = report.read(outputs.report, known)
         except report.BadReport as bad:
-            error = verdict.without_report(exit_, str(bad), self.log_text())
-            return Outcome(error=error, usage=usage, commit=commit)
+            if not self._over or not known.begun:
+                error = verdict.without_report(exit_, str(bad), relative(self.log_text(), about.folder))
+                return Outcome(error=error, usage=usage, commit=commit)
+            found = unreported.read(outputs.events, known)
         finally:
             _tidy(outputs)
         self.report = found
@@ -149,8 +160,14 @@ async def find(request: Request, context: Context) -> project.Project:
     """The project of the tests that `request.params` (AppwrightParams) name; `context.settings` is an
     AppwrightSettings. An upload is unpacked first, into a folder of the attempt's own, which may take its time. Raises
     Rejected and Infra with a sentence."""
+    params: AppwrightParams = request.params
     place = Place(request.work_dir / f"upload-{request.attempt}", request.spawn)
-    return await project.find(request.params, context.settings, request.blob, place)
+
+    async def run_npm(words: Sequence[str], env: Mapping[str, str], cwd: Path, output: Path) -> Process:
+        return await request.spawn(words, env=env, cwd=cwd, output=output)
+
+    how = npm.Npm(run_npm, environment(request.env, variables(params, context.settings)), request.output)
+    return await project.find(params, context, request.blob, place, how)
 
 
 async def start(
@@ -176,6 +193,7 @@ def clear(data_dir: Path) -> None:
     """Remove what an earlier life of the queue has left; for a runner's `open`."""
     for path in (data_dir / COMPILED, *data_dir.glob("listing-*")):
         shutil.rmtree(path, ignore_errors=True)
+    npm.clear(data_dir)
 
 
 def artifacts_of(request: Request) -> Path:
@@ -194,6 +212,7 @@ def _prepare(request: Request, context: Context, target: Target, found: project.
     outputs = wrapper.Outputs(
         report=kept / "report.json",
         begun=request.work_dir / "begun.json" if left else first,
+        events=request.work_dir / "events.ndjson",
         tests=kept / "test-results",
         blob=kept / "blob-report",
         blob_name=f"report-{request.job_id}-{request.attempt}.zip",
@@ -207,7 +226,8 @@ def _prepare(request: Request, context: Context, target: Target, found: project.
     config = wrapper.write(request.work_dir, found, params.project, outputs, use)
     argv = [str(node), str(found.cli), "test", found.file_filter, "--config", str(config)]
     argv += _options(params, target, again=bool(left))
-    env = {**_environment(request, params, target, node), **cache_env(params, context.data_dir, request.work_dir)}
+    given = {**environment(request.env, variables(params, context.settings)), **target.env}
+    env = {**_environment(given, target, node), **cache_env(params, context.data_dir, request.work_dir)}
     return Prepared(found, argv, env, outputs, len(left or ()), params.commit or commit_of(found.folder))
 
 
@@ -235,8 +255,13 @@ def _without_shard(args: Sequence[str]) -> list[str]:
     return words
 
 
-def _environment(request: Request, params: AppwrightParams, target: Target, node: Path) -> dict[str, str]:
-    env = without_overrides({**environment(request.env, params.env), **target.env})
+def variables(params: AppwrightParams, settings: AppwrightSettings) -> dict[str, str]:
+    """Those of the job, on top of the queue's."""
+    return {**settings.env, **params.env}
+
+
+def _environment(given: Mapping[str, str], target: Target, node: Path) -> dict[str, str]:
+    env = without_overrides(given)
     env["PLAYWRIGHT_HTML_OPEN"] = "never"  # else a report is served for ever
     env["PATH"] = os.pathsep.join([*map(str, target.path), *filter(None, [env.get("PATH")]), str(node.parent)])
     if target.preload:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from hpcq_runners.command_params import Argument, Name
+
 
 def _absolute(path: Path) -> Path:
     path = path.expanduser()
@@ -30,6 +32,13 @@ class AppwrightSettings(BaseModel):
     node_modules: Folder | None = Field(
         default=None,
         description="For uploaded projects that bring none; unset: that of the project of jobs that name none",
+    )
+    npm_ci: bool = Field(
+        default=False, description="Install what an uploaded project's package-lock.json names, once for each"
+    )
+    npm_scripts: bool = Field(default=False, description="Let npm_ci run the install scripts of dependencies")
+    env: dict[Name, Argument] = Field(
+        default_factory=dict, description="Variables for tests, such as ANDROID_HOME; those of a job go before them"
     )
     upload_mb: int = Field(default=1024, ge=1, description="An uploaded project may hold so much, unpacked")
     upload_files: int = Field(default=200_000, ge=1, description="An uploaded project may hold so many files")

@@ -7,18 +7,21 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpcq.plugin import Context, Part, Rejected
-from hpcq_runners.appwright import project, report, run, wrapper
+from hpcq.plugin import Context, Part, Process, Rejected
+from hpcq_runners.appwright import npm, project, run, verdict, words, wrapper
 from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.tools import find_node
 from hpcq_runners.appwright.uploads import Place
 
-SAID_BYTES = 4096
+SAID_BYTES = 64 << 10
+CAUSES = 2  # so many errors are told
+NPM_S = 22.0  # a submit waits so long for npm, which then goes on by itself
 WITH_ENV = Path(__file__).with_name("with_env.py")
 FRAME = re.compile(r"^\s+at (?:.*? \()?(?:file://)?(/.*?):\d+:\d+\)?$", re.MULTILINE)
 
@@ -31,38 +34,56 @@ class Listing:
     context: Context
     project: project.Project
     folder: Path  # of this listing alone
+    whole: bool = False  # also the files of projects that others depend on, which run in each job of those
 
 
 async def split(params: AppwrightParams, context: Context, blob: Callable[[str], Path]) -> Sequence[Part]:
     """The parts of a job, by file. Raises Rejected for a project in which no tests are found, and Infra."""
     folder = Path(tempfile.mkdtemp(dir=context.data_dir, prefix="listing-"))
     try:
-        found = await project.find(params, context.settings, blob, Place(folder / "upload", context.spawn))
+        how = npm.Npm(_in_environment(context), _environment(params, context.settings), patience_s=NPM_S)
+        found = await project.find(params, context, blob, Place(folder / "upload", context.spawn), how)
         files = await _files(Listing(params, context, found, folder))
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     whole = params.model_dump(mode="json", exclude_unset=True, exclude={"split"})
-    return [Part(file, {**whole, "test_path": file}) for file in files]
+    return [Part(file, {**whole, "test_path": file}, found.suite) for file in files]
 
 
 async def _files(listing: Listing) -> list[str]:
     """The spec files, relative to the project's folder. One that cannot be read hides all others from Playwright: it
     is left out of a further listing, and becomes a job that fails and says why."""
     said = await _list(listing, ())
-    first, broken = said["errors"], set[str]()
+    if not said["suites"] and not _causes(said):  # only what other tests depend on is there, perhaps
+        listing = replace(listing, whole=True)
+        said = await _list(listing, ())
+    first, broken = said, set[str]()
     while not said["suites"] and (culprits := _culprits(said["errors"], listing.project.tests) - broken):
         broken |= culprits
         said = await _list(listing, broken)
     if not said["suites"]:
-        errors = "; ".join(report.plain(error.get("message", ""), 500) for error in first)
-        raise Rejected(f"no tests found in {listing.params.test_path}: {errors}")
-    return _relative(said, broken, listing.project.folder)
+        raise Rejected(_nothing(first, listing))
+    return _relative(said, broken, listing.project)
 
 
-def _relative(said: Mapping[str, Any], broken: Collection[str], folder: Path) -> list[str]:
+def _causes(said: Mapping[str, Any]) -> list[str]:
+    texts = [error.get("message") or "" for error in said["errors"]]
+    return [text for text in texts if text and verdict.NONE_FOUND not in text]
+
+
+def _nothing(said: Mapping[str, Any], listing: Listing) -> str:
+    """Why there is nothing to run."""
+    causes = "; ".join(words.brief(words.relative(text, listing.project.folder)) for text in _causes(said)[:CAUSES])
+    if not causes:
+        return verdict.no_tests(listing.params)
+    return f"the tests in {listing.params.test_path} cannot be listed: {causes}"
+
+
+def _relative(said: Mapping[str, Any], broken: Collection[str], found: project.Project) -> list[str]:
     root = said["config"]["rootDir"]
-    absolute = {os.path.normpath(Path(root, suite["file"])) for suite in said["suites"]}
-    files = sorted(os.path.relpath(file, folder).replace(os.sep, "/") for file in absolute.union(broken))
+    absolute = {os.path.normpath(Path(root, suite["file"])) for suite in said["suites"]}.union(broken)
+    asked = {file for file in absolute if Path(file).is_relative_to(found.tests)}  # others are run along with these
+    files = sorted(os.path.relpath(file, found.folder).replace(os.sep, "/") for file in asked or absolute)
     outside = next((file for file in files if file.startswith("../")), None)
     if outside is not None:
         raise Rejected(f"the config's testDir leads out of the project's folder: {outside}")
@@ -84,23 +105,41 @@ async def _list(listing: Listing, broken: Collection[str]) -> Any:
     params, context, found, folder = listing.params, listing.context, listing.project, listing.folder
     path, output = folder / "report.json", folder / "output.log"
     path.unlink(missing_ok=True)
-    node = find_node(context.settings, params.env.get("PATH", os.environ.get("PATH")))
-    config = wrapper.write_listing(folder, found, path, sorted(broken))
+    node = find_node(context.settings, _environment(params, context.settings).get("PATH"))
+    whole = listing.whole or "--no-deps" in params.args
+    config = wrapper.write_listing(folder, found, path, sorted(broken), None if whole else params.project or "")
     argv = [str(node), str(found.cli), "test", found.file_filter, "--list", "--config", str(config)]
     argv += run.chosen(params, again=True)  # a share of the files would be shared out once more
-    env = {**run.without_overrides(params.env), **run.cache_env(params, context.data_dir, folder)}
-    words = [sys.executable, "-I", "-S", str(WITH_ENV), *argv]
-    process = await context.spawn(words, cwd=found.folder, output=output, stdin=json.dumps(env).encode())
+    given = run.variables(params, context.settings)
+    env = {**run.without_overrides(given), **run.cache_env(params, context.data_dir, folder)}
+    process = await _in_environment(context)(argv, env, found.folder, output)
     try:
         await process.wait()
     finally:
         await process.terminate(0.0)
-    return await asyncio.to_thread(_read, path, output, params.test_path)
+    return await asyncio.to_thread(_read, path, output, listing)
 
 
-def _read(path: Path, output: Path, test_path: str) -> Any:
+def _environment(params: AppwrightParams, settings: AppwrightSettings) -> dict[str, str]:
+    """What of the job's variables its programs are given on top of the server's; PATH, which ours look at, always."""
+    path = os.environ.get("PATH")
+    return {**({"PATH": path} if path else {}), **run.variables(params, settings)}
+
+
+def _in_environment(context: Context) -> Callable[[Sequence[str], Mapping[str, str], Path, Path], Awaitable[Process]]:
+    """Starts programs of the queue with further variables, which no command line shows."""
+
+    async def spawn(argv: Sequence[str], env: Mapping[str, str], cwd: Path, output: Path) -> Process:
+        whole = [sys.executable, "-I", "-S", str(WITH_ENV), *argv]
+        return await context.spawn(whole, cwd=cwd, output=output, stdin=json.dumps(dict(env)).encode())
+
+    return spawn
+
+
+def _read(path: Path, output: Path, listing: Listing) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
-        said = report.plain(output.read_bytes()[-SAID_BYTES:].decode(errors="replace"))
-        raise Rejected(f"the tests in {test_path} cannot be listed: {said}") from None
+        said = output.read_bytes()[-SAID_BYTES:].decode(errors="replace")
+        why = verdict.said(words.relative(said, listing.project.folder))
+        raise Rejected(f"the tests in {listing.params.test_path} cannot be listed: {words.brief(why)}") from None

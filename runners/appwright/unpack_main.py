@@ -40,16 +40,32 @@ def main(archive: str, folder: str, mib: int, files: int) -> int:
     except MemoryError:
         why = f"the uploaded project is no tar that can be unpacked: that takes more than {most >> 20} MiB of memory"
     except BAD as error:
-        why = f"the uploaded project is no tar that can be unpacked: {error}"
+        why = f"the uploaded project is no tar that can be unpacked: {_fault(error)}"
     except OSError as error:
         if error.errno in MACHINE:
             print(f"{error.strerror}: {error.filename}")
             return TROUBLE
-        why = f"the uploaded project is no tar that can be unpacked: {error}"
+        why = f"the uploaded project is no tar that can be unpacked: {error.strerror or error}"
     else:
         return 0
     print(why.encode(errors="replace").decode())
     return REFUSED
+
+
+def _fault(error: Exception) -> str:
+    """tarfile's own filter names places on this machine: here they are told as the project knows them."""
+    member = getattr(error, "tarinfo", None)
+    return str(error) if member is None else _out(member)
+
+
+def _out(member: tarfile.TarInfo) -> str:
+    """Where a member that may not be unpacked leads, or what it is."""
+    if member.issym() or member.islnk():
+        beside = Path() if member.islnk() else Path(member.name).parent
+        return f"{member.name!r} is a link to {os.path.normpath(beside / member.linkname)!r}, out of the project"
+    if member.isreg() or member.isdir():
+        return f"{member.name!r} leads out of the project"
+    return f"{member.name!r} is neither a file nor a folder nor a link"
 
 
 def _bounded(tar: tarfile.TarFile, folder: str, mib: int, files: int) -> Iterator[tarfile.TarInfo]:
@@ -71,7 +87,7 @@ def _harmless(member: tarfile.TarInfo, root: Path) -> None:
     """What tarfile's own filter does, which came with Python 3.11.4. The members before this one are unpacked already,
     so that a way out over their links is seen. Raises ValueError."""
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-        raise ValueError(f"{member.name!r} is neither a file nor a folder nor a link")
+        raise ValueError(_out(member))
     places = [Path(member.name)]
     if member.issym():
         places.append(Path(member.name).parent / member.linkname)
@@ -79,7 +95,7 @@ def _harmless(member: tarfile.TarInfo, root: Path) -> None:
         places.append(Path(member.linkname))
     for place in places:
         if place.is_absolute() or not (root / place).resolve().is_relative_to(root):
-            raise ValueError(f"{member.name!r} leads out of the project")
+            raise ValueError(_out(member))
     member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
     member.mode = (member.mode & 0o755 | 0o600) if not member.isdir() else 0o755
 

@@ -13,7 +13,7 @@ from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.unpack_main import CPU_S, REFUSED
 
 CHILD = Path(__file__).with_name("unpack_main.py")
-MODULES, WHOLE = "node_modules", "project"
+WHOLE = "project"
 SAID_BYTES = 4096
 
 
@@ -32,7 +32,7 @@ async def unpack(sha256: str, place: Place, settings: AppwrightSettings, blob: C
     except FileNotFoundError:
         raise Rejected(f"uploaded project {sha256} is not there any more; upload it again") from None
     try:
-        await asyncio.to_thread(_make, place.folder, settings.shared_modules)
+        await asyncio.to_thread((place.folder / WHOLE).mkdir, mode=0o700, parents=True)
         limits = [str(settings.upload_mb), str(settings.upload_files)]
         words = [sys.executable, "-I", "-S", str(CHILD), str(archive), str(place.folder / WHOLE), *limits]
         said = place.folder / "said"
@@ -44,13 +44,6 @@ async def unpack(sha256: str, place: Place, settings: AppwrightSettings, blob: C
         return await asyncio.to_thread(_judged, exit_, said, sha256)
     except OSError as error:
         raise _trouble(sha256, f"{error.strerror}: {error.filename}") from None
-
-
-def _make(folder: Path, modules: Path | None) -> None:
-    """Modules of the config lie beside the project, where Node finds them on its way up."""
-    (folder / WHOLE).mkdir(mode=0o700, parents=True)
-    if modules is not None and modules.is_dir():
-        (folder / MODULES).symlink_to(modules)
 
 
 def _judged(exit_: Exit, said: Path, sha256: str) -> Path:

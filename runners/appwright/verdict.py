@@ -7,11 +7,13 @@ from collections import Counter
 from hpcq.plugin import JSON, Exit, Failure
 from hpcq.plugin.types import FailureType
 from hpcq_runners.appwright.params import AppwrightParams
-from hpcq_runners.appwright.report import Report, plain
+from hpcq_runners.appwright.report import Report
+from hpcq_runners.appwright.words import brief, plain
 from hpcq_runners.command import failure_of
 
 MESSAGE_CHARS = 2_000
 INTERRUPTED = 130
+NONE_FOUND = "No tests found"  # as Playwright says it
 # Setups that throw one of these found the machine or the network wanting; any other mistake is the project's own.
 MACHINE = re.compile(
     r"\b(EADDRINUSE|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENOSPC|EMFILE|ENFILE|ENOMEM|"
@@ -26,6 +28,11 @@ HINTS = (
         re.compile(r"Requiring @playwright/test second time"),
         "two copies of @playwright/test are installed: `npm ls @playwright/test` shows them",
     ),
+    (
+        re.compile(r"\b(ANDROID_HOME|JAVA_HOME)\b"),
+        'put `env = {{ {0} = "/its/folder" }}` under the queue in the server\'s config file and restart the server, or '
+        "give the job `--env {0}=/its/folder`",
+    ),
 )
 
 
@@ -38,6 +45,8 @@ def counts(report: Report) -> JSON:
 
 def failure(exit_: Exit, report: Report, params: AppwrightParams, *, retried: int) -> Failure | None:
     """None: all is well. `retried`: so many tests were asked for, as the ones that were left; 0: all."""
+    if report.over and (exit_.signal is not None or exit_.code == INTERRUPTED):
+        return Failure("timeout", _stopped(report), signal=exit_.signal or int(signal.SIGINT))
     if exit_.signal is not None:
         return failure_of(exit_)
     if exit_.code == INTERRUPTED:  # and not because one test's failure or the time for all ended the others
@@ -56,7 +65,7 @@ def without_report(exit_: Exit, reason: str, log: str) -> Failure:
         return failure_of(exit_) or Failure("signal", reason)
     if exit_.code == INTERRUPTED:
         return Failure("signal", "stopped before any test had begun", signal=int(signal.SIGINT))
-    return _classified(_said(log) or f"Playwright ended with exit code {exit_.code}, and {reason}", exit_)
+    return _classified(said(log) or f"Playwright ended with exit code {exit_.code}, and {reason}", exit_)
 
 
 def _stopped(report: Report) -> str:
@@ -70,17 +79,19 @@ def _beside_tests(exit_: Exit, report: Report, params: AppwrightParams, *, retri
         text = _stopped(report) if report.interrupted else f"exit code {exit_.code}"
         text = f"{flaky} flaky tests, and --fail-on-flaky-tests" if flaky else text
         return Failure("exit", text, exit_code=exit_.code)
-    causes = [error for error in report.errors if "No tests found" not in error]  # which a failed import also leads to
+    causes = [error for error in report.errors if NONE_FOUND not in error]  # which a failed import also leads to
     if not causes:
-        return Failure("exit", _no_tests(params, retried), exit_code=exit_.code)
+        if retried:
+            left = f"none of the {retried} tests that were left to run is in {params.test_path} any more"
+            return Failure("exit", f"{left}: it has changed", exit_code=exit_.code)
+        return Failure("exit", no_tests(params), exit_code=exit_.code)
     if report.tests:
-        return Failure("exit", plain(causes[0], MESSAGE_CHARS), exit_code=exit_.code)
+        return Failure("exit", brief(causes[0]), exit_code=exit_.code)
     return _classified(causes[0], exit_)
 
 
-def _no_tests(params: AppwrightParams, retried: int) -> str:
-    if retried:
-        return f"none of the {retried} tests that were left to run is in {params.test_path} any more: it has changed"
+def no_tests(params: AppwrightParams) -> str:
+    """That there are none in what was asked for."""
     among = f" of project {params.project}" if params.project else ""
     matching = f" whose title matches {params.grep!r}" if params.grep else ""
     return f"no tests found in {params.test_path}{among}{matching}: see testDir and testMatch in the project's config"
@@ -88,13 +99,16 @@ def _no_tests(params: AppwrightParams, retried: int) -> str:
 
 def _classified(error: str, exit_: Exit) -> Failure:
     """A run in which nothing was tested."""
-    text = plain(error, MESSAGE_CHARS)
-    hint = next((hint for pattern, hint in HINTS if pattern.search(error)), None)
+    text = brief(error)
+    for pattern, hint in HINTS:
+        if found := pattern.search(error):
+            text = f"{text}: {hint.format(found[0])}"
+            break
     kind: FailureType = "infra" if MACHINE.search(error) else "exit"
-    return Failure(kind, f"{text}\n{hint}" if hint else text, exit_code=exit_.code)
+    return Failure(kind, text, exit_code=exit_.code)
 
 
-def _said(log: str) -> str:
+def said(log: str) -> str:
     """The error in what a run has printed; its last lines if none says that it is one."""
     text = plain(log, len(log) + 1)
     found = [place.start() for place in re.finditer(r"^\s*(?:\w*Error|Error \[.*\]): ", text, re.MULTILINE)]

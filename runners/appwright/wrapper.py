@@ -27,6 +27,7 @@ class Outputs:
 
     report: Path  # Playwright's JSON
     begun: Path  # which tests it is going to run, by our own reporter
+    events: Path  # what has begun and ended of them, by the same
     tests: Path  # what tests leave: traces, screenshots, videos
     blob: Path  # a folder of its own
     blob_name: str
@@ -40,6 +41,7 @@ def write(folder: Path, project: Project, name: str | None, outputs: Outputs, us
         "project": name,
         "json": str(outputs.report),
         "begun": str(outputs.begun),
+        "events": str(outputs.events),
         "output": str(outputs.tests),
         "blob": str(outputs.blob),
         "blobName": outputs.blob_name,
@@ -50,11 +52,14 @@ def write(folder: Path, project: Project, name: str | None, outputs: Outputs, us
     })  # fmt: skip
 
 
-def write_listing(folder: Path, project: Project, report: Path, ignored: Sequence[str]) -> Path:
+def write_listing(
+    folder: Path, project: Project, report: Path, ignored: Sequence[str], heads: str | None = None
+) -> Path:
     """Write the config of a run that only lists tests, as JSON, into `report`. The files that are `ignored` are not
-    read."""
+    read. Unless `heads` is None, projects that others depend on are left out, but not the one of that name."""
     output = str(folder / "unused")
-    return _written(folder, project, {"list": True, "json": str(report), "output": output, "ignored": list(ignored)})
+    job = {"list": True, "json": str(report), "output": output, "ignored": list(ignored), "heads": heads}
+    return _written(folder, project, job)
 
 
 def _written(folder: Path, project: Project, job: dict[str, Any]) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from hpcq.plugin import Context, Handle, Health, Infra, Outcome, Part, Rejected, Request, Runner
+from hpcq_runners.appwright.modules import uploads_lack
 from hpcq_runners.appwright.run import clear
 from hpcq_runners.appwright.split import split
 from hpcq_runners.appwright.tools import lacking
@@ -96,7 +97,7 @@ class DeviceFarmRunner(Runner):
         missing = await asyncio.to_thread(lacking, self._desk.context.settings)
         if missing and self._desk.farm.builds is not None:
             return Health(True, f"farm builds run, but tests cannot: {missing}")
-        return Health(not missing, missing)
+        return Health(not missing, missing or uploads_lack(self._desk.context))
 
     def _tidy(self) -> "asyncio.Task[None]":
         """Close and stop what nobody uses any more; by itself, for health must not wait for it."""

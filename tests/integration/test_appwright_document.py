@@ -6,7 +6,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.integration.conftest import MakeServer
-from tests.support import playwright
+from tests.support import guide, playwright
 from tests.support.guide import config, follow, read_the_guide
 from tests.support.sources import ROOT
 
@@ -35,11 +35,11 @@ def stand_in(tmp_path: Path) -> Path:
 def test_the_guide_leads_from_an_empty_project_to_green(
     make_server: MakeServer, stand_in: Path, tmp_path: Path
 ) -> None:
-    read_the_guide(make_server(config(stand_in)), stand_in, tmp_path)
+    read_the_guide(make_server(config(), env=guide.stand_in(tmp_path, stand_in)), stand_in, tmp_path)
 
 
 def test_the_workflow_s_command_runs_as_it_stands(make_server: MakeServer, tmp_path: Path) -> None:
-    server = make_server(config(playwright.playwright()))
+    server = make_server(f'[queues.local]\nslots = 1\nnode_modules = "{playwright.playwright()}"\n')
     workflow = yaml.safe_load((ROOT / "config" / "github-actions" / "appwright.yml").read_text(encoding="utf-8"))
     (step,) = [step for step in workflow["jobs"]["tests"]["steps"] if step.get("name") == "Test"]
     folder = playwright.project(tmp_path / "checkout", good='test("passes", async () => {});')

@@ -15,7 +15,9 @@ from hpcq.plugin import Rejected
 from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.split import split
+from hpcq_runners.fields import Blob
 from hpcq_runners.shell import ShellRunner
+from tests.support.playwright import packed as tar_of
 from tests.support.playwright import playwright, project
 from tests.support.testruns import House, PlainContext, verdicts
 
@@ -146,3 +148,70 @@ async def test_the_variables_of_a_split_job_reach_the_config_and_no_command_line
     assert await files(house, folder, env={"WORD": "hush", "PLAYWRIGHT_JSON_OUTPUT_NAME": "elsewhere"}) == ["one"]
     assert seen
     assert "hush" not in str(seen)
+
+
+async def test_the_queues_variables_reach_tests_and_listings_below_the_jobs_own(house: House, tmp_path: Path) -> None:
+    config = 'if (process.env.WORD !== "queue") throw new Error(process.env.WORD); module.exports = {};'
+    spec = 'test("sees", async () => { console.log("OTHER", process.env.OTHER); });'
+    folder = project(tmp_path / "shop", config, one=spec)
+    house.settings = AppwrightSettings(env={"WORD": "queue", "OTHER": "queue"})
+    assert await files(house, folder) == ["one"]
+    request = house.request({"test_path": "tests", "cwd": str(folder), "env": {"OTHER": "job"}})
+    assert (await (await house.start(request)).outcome).error is None
+    assert "OTHER job" in request.output.read_text()
+
+
+SETUP = """module.exports = { projects: [
+  { name: "sign in", testMatch: /auth/, teardown: "sign out" },
+  { name: "sign out", testMatch: /leave/ },
+  { name: "shop", dependencies: ["sign in"], testIgnore: /auth|leave/ }] };"""
+
+
+async def test_files_that_only_others_depend_on_become_no_jobs_of_their_own(house: House, tmp_path: Path) -> None:
+    folder = project(tmp_path / "shop", SETUP, auth=GOOD, leave=GOOD, one=GOOD, two=GOOD)
+    assert await files(house, folder) == ["one", "two"]
+    assert await files(house, folder, project="shop") == ["one", "two"]
+    assert await files(house, folder, project="sign in") == ["auth"]
+    assert await files(house, folder, args=["--no-deps"]) == ["auth", "leave", "one", "two"]
+    (folder / "tests" / "steps").mkdir()
+    (folder / "tests" / "auth.spec.js").rename(folder / "tests" / "steps" / "auth.spec.js")
+    assert await files(house, folder, test_path="tests/steps") == ["steps/auth"], "who asks for nothing else gets them"
+    outcome = await house.run({"test_path": "tests/one.spec.js", "cwd": str(folder), "project": "shop"})
+    assert len(outcome.tests) == 3, "they run with each job"
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"grep": "zzz"}, "no tests found in tests whose title matches 'zzz': see"),
+        ({"project": "nope"}, 'Project(s) "nope" not found'),
+        ({"project": "a", "grep": "zzz"}, "no tests found in tests of project a whose title matches 'zzz'"),
+    ],
+)
+async def test_a_split_that_chooses_no_test_says_by_what(
+    house: House, tmp_path: Path, params: dict[str, str], words: str
+) -> None:
+    folder = project(tmp_path / "shop", 'module.exports = { projects: [{ name: "a" }] };', one=GOOD)
+    with pytest.raises(Rejected) as refused:
+        await files(house, folder, **params)
+    assert words in str(refused.value)
+
+
+async def test_what_throws_in_an_upload_is_told_on_one_line_and_by_its_place_in_the_project(
+    house: House, tmp_path: Path
+) -> None:
+    config = "const deep = (n) => { if (n) deep(n - 1); else throw new Error('mine\\nand more'); };\ndeep(30);"
+    folder = project(tmp_path / "shop", config, one=GOOD)
+    house.settings = AppwrightSettings(node_modules=playwright())
+    blobs = {SHA256: tmp_path / "shop.tar"}
+    blobs[SHA256].write_bytes(tar_of(folder))
+    asked = AppwrightParams(test_path="tests", cwd=Blob(blob=SHA256), split="file")
+    with pytest.raises(Rejected) as refused:
+        await split(asked, house.context, blobs.__getitem__)
+    outcome = await house.run(UPLOADED, blobs=blobs)
+    assert outcome.error
+    for said in (str(refused.value), outcome.error.message):
+        assert "Error: mine and more (playwright.config.js:1:" in said
+        assert len(said) < 200
+        assert "\n" not in said
+        assert str(tmp_path) not in said

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -136,7 +137,8 @@ async def test_each_project_of_a_config_has_verdicts_of_its_own(house: House, tm
     second = await house.run({**params, "env": {"GOOD": "old"}}, attempt=2, previous=[first])
     assert [test.id for test in second.tests] == [test.id for test in first.tests if test.status == "failed"]
     alone = await house.run({**params, "project": "new"}, "alone")
-    assert verdicts(alone) == {"logs in": "passed"}
+    assert verdicts(alone) == {"[new] › logs in": "passed"}, "by one name, however it is run"  # noqa: RUF001
+    assert [test.id for test in alone.tests] == [test.id for test in first.tests if test.status == "passed"]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +211,36 @@ async def test_what_does_not_listen_is_killed_after_the_grace(house: House, tmp_
     assert outcome.error.type == "signal"
     await house.launcher.end()
     assert not [each for each in offspring if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_verdicts_of_tests_are_kept_also_where_playwright_is_killed_when_the_time_is_over(
+    house: House, tmp_path: Path
+) -> None:
+    spec = """
+test("good", async () => {});
+test.describe("group", () => { test("bad", async () => { expect(1).toBe(2); }); });
+test.skip("unwanted", async () => {});
+test("spins", async () => { console.log("spinning"); for (;;) {} });
+test("never begins", async () => {});"""
+    config = 'module.exports = { workers: 1, projects: [{ name: "a" }, { name: "b", testMatch: "none" }] };'
+    folder = project(tmp_path / "shop", config, one=spec)
+    request = house.request({"test_path": "tests", "cwd": str(folder)}, deadline=time.time())
+    running = await house.start(request)
+    await wait_until(lambda: "spinning" in request.output.read_text(), 30, "the test")
+    await running.stop(0.2)
+    outcome = await asyncio.wait_for(running.outcome, 20)
+    found = {test.title.removeprefix("[a] › "): (test.status, (test.error or "")[:15]) for test in outcome.tests}  # noqa: RUF001
+    assert found == {
+        "good": ("passed", ""),
+        "group › bad": ("failed", "Error: expect(r"),  # noqa: RUF001
+        "unwanted": ("skipped", ""),
+        "spins": ("failed", "was still runni"),
+        "never begins": ("skipped", "did not run"),
+    }
+    assert {test.file for test in outcome.tests} == {"tests/one.spec.js"}
+    assert outcome.error
+    assert outcome.error.type == "timeout"
+    assert "was still running" in (request.artifacts_dir / "attempt-1" / "junit.xml").read_text()
 
 
 async def test_two_runs_in_one_project_do_not_see_each_other(house: House, tmp_path: Path) -> None:

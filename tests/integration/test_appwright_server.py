@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import MakeServer
+from tests.support.cli import Cli
 from tests.support.playwright import packed, project
 from tests.support.server import ServerProcess
 from tests.support.wait import wait_until_blocking
@@ -59,6 +60,40 @@ def test_a_cancelled_test_leaves_nothing_behind(make_server: MakeServer, tmp_pat
     server.stop()
 
 
+def history(server: ServerProcess) -> dict[str, tuple[int, int]]:
+    """Title to its runs and failures."""
+    return {test["title"]: (test["runs"], test["counts"]["failed"]) for test in server.get("/v1/tests")["tests"]}
+
+
+def test_a_test_that_lasts_until_the_jobs_timeout_has_failed(make_server: MakeServer, tmp_path: Path) -> None:
+    spec = f'{GOOD}\n{LASTS}\ntest("never begins", async () => {{}});'
+    folder = project(tmp_path / "shop", "module.exports = { workers: 1 };", one=spec)
+    server = make_server(local(folder) + "grace_s = 20\n")
+    job = server.submit("local", {"test_path": SPEC}, timeout_s=6)
+    job = server.job(job["id"], 60)
+    assert (job["state"], job["error"]["type"]) == ("failed", "timeout")
+    found = {test["title"]: (test["status"], test["error"]) for test in job["result"]["tests"]}
+    assert found == {
+        "good": ("passed", None),
+        "lasts": ("failed", "was still running when the job's time was over"),
+        "never begins": ("skipped", "did not run"),
+    }
+    assert job["result"]["failed"] == 1
+    assert history(server)["lasts"] == (1, 1)
+    junit = server.request("GET", f"/v1/jobs/{job['id']}/artifacts/attempt-1/junit.xml").body.decode()
+    assert '<failure message="was still running' in junit
+
+
+def test_a_test_that_was_under_way_at_a_cancel_has_not_failed(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server(local(project(tmp_path / "shop", one=f"{GOOD}\n{LASTS}")))
+    job = server.submit("local", {"test_path": SPEC}, timeout_s=60)
+    wait_until_blocking(lambda: "here" in server.output(job["id"]), 60, "the test")
+    server.request("POST", f"/v1/jobs/{job['id']}/cancel", {})
+    job = server.until(job["id"], "cancelled")
+    assert [test["status"] for test in (job["result"] or {}).get("tests", ())] in (["passed"], [])
+    assert "lasts" not in history(server)
+
+
 def test_a_folder_is_split_into_one_job_for_each_file(make_server: MakeServer, tmp_path: Path) -> None:
     folder = project(tmp_path / "shop", one=GOOD, two=MENDED, none="")
     server = make_server(local(folder))
@@ -73,6 +108,27 @@ def test_a_folder_is_split_into_one_job_for_each_file(make_server: MakeServer, t
         "tests/one.spec.js",
         "tests/two.spec.js",
     }
+
+
+def test_two_projects_with_the_same_test_have_a_history_each(make_server: MakeServer, tmp_path: Path) -> None:
+    sleeps = 'test("good", async () => {{ await new Promise((go) => setTimeout(go, {})); }});'
+    shop, bank = (
+        project(tmp_path / name, one=sleeps.format(one_ms), two=sleeps.format(two_ms))
+        for name, one_ms, two_ms in (("shop", 0, 500), ("bank", 500, 0))
+    )
+    server = make_server(local(shop))
+    for folder in (shop, bank):
+        (folder / "package.json").write_text(json.dumps({"name": f"@acme/{folder.name}"}))
+        server.submit("local", {"test_path": "tests", "cwd": str(folder)}, wait_s=60)
+    tests = server.get("/v1/tests")["tests"]
+    assert [(test["suite"], test["file"]) for test in tests] == [
+        (f"@acme/{name}", f"tests/{file}.spec.js") for name in ("bank", "shop") for file in ("one", "two")
+    ]
+    assert [test["id"] for test in tests[:2]] == [test["id"] for test in tests[2:]]
+    for folder, longest in ((shop, "two"), (bank, "one")):
+        params = {"test_path": "tests", "cwd": str(folder), "split": "file"}
+        answer = server.request("POST", "/v1/jobs", {"queue": "local", "params": params})
+        assert server.job(answer.json["ids"][0])["params"]["test_path"] == f"tests/{longest}.spec.js"
 
 
 def test_a_split_that_finds_no_tests_is_refused_with_playwrights_words(make_server: MakeServer, tmp_path: Path) -> None:
@@ -95,6 +151,21 @@ def test_an_uploaded_project_is_run_against_an_uploaded_build(make_server: MakeS
     params = {"test_path": SPEC, "cwd": server.upload(packed(folder)), "app": server.upload(b"a build")}
     job = server.submit("local", params, wait_s=60)
     assert job["state"] == "succeeded", (job["error"], job["result"])
+
+
+def test_the_doctor_notes_that_uploads_would_lack_modules_but_finds_no_fault(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    shop = project(tmp_path / "shop", one=GOOD)
+    server = make_server('[queues.ready]\nrunner = "shell"\nnpm_ci = true\n')
+    found = Cli(server.url, tmp_path)("doctor", "--json")
+    notes = {one["part"]: one["note"] for one in found.json["findings"]}
+    assert (found.code, notes["queue ready"]) == (0, "")
+    assert "set npm_ci = true in [queues.local]" in notes["queue local"]
+    params = {"test_path": SPEC, "cwd": server.upload(packed(shop))}
+    job = server.submit("local", params, retries={"max": 0}, wait_s=60)
+    assert (job["state"], job["error"]["type"]) == ("failed", "infra"), "and who uploads has not done it wrong"
+    assert "npm_ci = true" in job["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ def test_what_cannot_be_split_is_refused_with_the_runners_words_and_nothing_is_k
     broken = post(server, spec("broken"))
     assert broken.status == 503
     assert "the disk with the tests is gone" in broken.json["detail"]
+    assert broken.headers["Retry-After"] == "7", "the runner says when to try again"
     wrong = post(server, spec("a.js", depends_on=["01a201bc-c83e-7000-958d-c15b6aaf89ff"]))
     assert wrong.status == 422
     assert server.get("/v1/jobs/summary")["total"] == total

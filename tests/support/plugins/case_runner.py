@@ -46,7 +46,7 @@ class CaseRunner(Runner):
         if "refused" in files:
             raise Rejected("nobody may run that")
         if "broken" in files:
-            raise Infra("the disk with the tests is gone")
+            raise Infra("the disk with the tests is gone", retry_after_s=7)
         if files == ["no-list"]:
             return "none"  # type: ignore[return-value]
         if files == ["no-file"]:

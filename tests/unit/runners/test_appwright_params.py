@@ -52,8 +52,8 @@ def test_a_path_inside_the_project_is_taken(path: str) -> None:
         ("a|b", "no pattern"),
         ("tests/{a,b}.spec.ts", "no pattern"),
         ("a\0b", "NUL"),
-        (7, "string"),
-        (["a"], "string"),
+        (7, "must be text"),
+        (["a"], "must be text"),
     ],
 )
 def test_a_path_that_is_not_one_file_or_folder_inside_is_refused(path: Any, why: str) -> None:

@@ -1,6 +1,7 @@
 """The small parts of a test run: what is left to run, the commit, the build, Node, and how the config is written."""
 
 import errno
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,10 @@ from hpcq.plugin import Infra, Outcome, Rejected, TestCase
 from hpcq_runners.appwright.builds import build_of
 from hpcq_runners.appwright.commit import commit_of
 from hpcq_runners.appwright.params import AppwrightParams
-from hpcq_runners.appwright.project import Project
+from hpcq_runners.appwright.project import Project, suite_of
 from hpcq_runners.appwright.remaining import remaining
 from hpcq_runners.appwright.settings import AppwrightSettings
-from hpcq_runners.appwright.tools import find_cli, find_node
+from hpcq_runners.appwright.tools import find_cli, find_node, npm_words
 from hpcq_runners.appwright.wrapper import is_module
 
 A, B = "a" * 40, "b" * 40
@@ -93,7 +94,7 @@ def request(tmp_path: Path, blobs: Mapping[str, Path] = {}, **params: Any) -> An
 
 
 def test_a_build_is_a_file_of_the_project_an_address_or_nothing(tmp_path: Path) -> None:
-    write(tmp_path / "out" / "app.apk", "")
+    write(tmp_path / "out" / "app.apk", "a build")
     assert build_of(request(tmp_path, app="out/app.apk"), tmp_path) == str(tmp_path / "out" / "app.apk")
     assert build_of(request(tmp_path, app="bs://abc"), tmp_path) == "bs://abc"
     assert build_of(request(tmp_path, app_version_id="only a label"), tmp_path) is None
@@ -102,6 +103,14 @@ def test_a_build_is_a_file_of_the_project_an_address_or_nothing(tmp_path: Path) 
         build_of(request(tmp_path, app="nope.apk"), tmp_path)
     with pytest.raises(Rejected, match="upload it again"):
         build_of(request(tmp_path, app={"blob": SHA256}), tmp_path)
+
+
+def test_an_empty_build_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "app.apk", "")
+    with pytest.raises(Rejected, match=r"app\.apk is empty"):
+        build_of(request(tmp_path, app="app.apk"), tmp_path)
+    with pytest.raises(Rejected, match="the uploaded build is empty"):
+        build_of(request(tmp_path, {SHA256: tmp_path / "app.apk"}, app={"blob": SHA256}), tmp_path)
 
 
 def test_a_build_that_was_uploaded_and_is_gone_is_no_mere_label(tmp_path: Path) -> None:
@@ -140,6 +149,15 @@ def test_the_node_of_the_wheel_takes_the_place_of_one_that_is_not_in_the_path(tm
     assert find_node(AppwrightSettings(node=node), None) == node
 
 
+def test_a_missing_npm_is_said_where_it_is_needed(tmp_path: Path) -> None:
+    wheels = find_node(AppwrightSettings(), str(tmp_path))
+    for path in (tmp_path, wheels.parent):  # the npm beside the wheel's node does not work
+        node, script = npm_words(AppwrightSettings(), wheels, str(path))
+        assert (Path(node), Path(script).name) == (wheels, "npm-cli.js"), "the wheel brings one"
+    with pytest.raises(Infra, match="npm_ci = true needs npm"):
+        npm_words(AppwrightSettings(), tmp_path / "bin" / "node", str(tmp_path))
+
+
 def test_the_playwright_of_appwright_itself_comes_first(tmp_path: Path) -> None:
     cli = "node_modules/@playwright/test/cli.js"
     write(tmp_path / cli, "")
@@ -168,6 +186,31 @@ def test_the_playwright_of_appwright_itself_comes_first(tmp_path: Path) -> None:
 def test_a_config_is_a_module_as_node_has_it(tmp_path: Path, name: str, package: str, module: bool) -> None:
     write(tmp_path / "package.json", package)
     assert is_module(tmp_path / "e2e" / name) is module
+
+
+@pytest.mark.parametrize(
+    ("package", "suite"),
+    [
+        ('{"name": "@shop/e2e"}', "@shop/e2e"),
+        (json.dumps({"name": " a\x1b[31m\n\ud800b "}), "a[31mb"),
+        (json.dumps({"name": "n" * 999}), "n" * 200),
+        ('{"name": 7}', ""),
+        ("{}", ""),
+        ("[]", ""),
+        ("no json", ""),
+        ("[" * 100_000, ""),
+        (" " * (1 << 20) + '{"name": "shop"}', ""),
+    ],
+)
+def test_a_project_s_suite_is_the_name_in_its_package_json(tmp_path: Path, package: str, suite: str) -> None:
+    write(tmp_path / "package.json", package)
+    assert suite_of(tmp_path) == suite
+
+
+def test_a_project_without_a_package_json_is_of_no_suite(tmp_path: Path) -> None:
+    assert suite_of(tmp_path) == ""
+    (tmp_path / "package.json").mkdir()
+    assert suite_of(tmp_path) == ""
 
 
 def test_a_filter_matches_one_path_and_nothing_else(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What Playwright's report says, and what a JUnit file and the end of a run are made of."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,10 +11,11 @@ import pytest
 from hpcq.plugin import Exit, TestCase
 from hpcq_runners.appwright import junit, verdict
 from hpcq_runners.appwright.params import AppwrightParams
-from hpcq_runners.appwright.report import BadReport, Report, parse, plain, read
+from hpcq_runners.appwright.report import About, BadReport, Report, parse, read
+from hpcq_runners.appwright.words import brief, plain
 
 SAMPLES = Path(__file__).parent / "samples"
-PROJECT = Path("/project")
+PROJECT = About(Path("/project"))
 PARAMS = AppwrightParams(test_path="tests/one.spec.js")
 ONE, KILLED = Exit(1, None, 1.0, 1.0), Exit(None, 9, 1.0, 1.0)
 
@@ -38,6 +40,11 @@ def test_every_test_has_its_verdict_also_in_nested_groups() -> None:
     ]
     assert len({test.id for test in found.tests}) == 9
     assert {test.file for test in found.tests} == {"tests/one.spec.js"}
+
+
+def test_every_test_is_of_the_project_s_suite() -> None:
+    about = About(PROJECT.folder, suite="shop")
+    assert {test.suite for test in parse(sample("mixed"), about).tests} == {"shop"}
 
 
 def test_errors_are_plain_text_of_bounded_length() -> None:
@@ -65,6 +72,19 @@ def test_what_was_interrupted_has_no_verdict() -> None:
     assert [title.rpartition(" ")[2] for title in found.interrupted] == ["second"]
 
 
+def test_what_was_still_running_when_the_time_was_over_has_failed() -> None:
+    found = parse(sample("interrupted"), replace(PROJECT, over=True))
+    assert [(test.title, test.status, test.error) for test in found.tests] == [
+        ("first", "passed", None),
+        ("second", "failed", "was still running when the job's time was over"),
+        ("third", "skipped", "did not run"),
+    ]
+    failure = verdict.failure(Exit(130, None, 1.0, 1.0), found, PARAMS, retried=0)
+    assert failure
+    assert failure.type == "timeout"
+    assert "while running tests/one.spec.js:" in failure.message
+
+
 def test_each_project_s_tests_have_ids_of_their_own() -> None:
     report = sample("projects")
     (spec,) = report["suites"][0]["specs"]  # Playwright names one id for both
@@ -73,7 +93,7 @@ def test_each_project_s_tests_have_ids_of_their_own() -> None:
          "line": spec["line"], "column": spec["column"]}
         for name in ("old", "new")
     ]  # fmt: skip
-    assert {test.id for test in parse(report, PROJECT, begun).tests} == {"of old", "of new"}
+    assert {test.id for test in parse(report, replace(PROJECT, begun=begun)).tests} == {"of old", "of new"}
     assert len({test.id for test in parse(report, PROJECT).tests}) == 2
 
 
@@ -83,9 +103,9 @@ def test_each_project_s_tests_have_ids_of_their_own() -> None:
 def test_what_is_no_report_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "report.json").write_text(text)
     with pytest.raises(BadReport, match="cannot be read"):
-        read(tmp_path / "report.json", tmp_path)
+        read(tmp_path / "report.json", About(tmp_path))
     with pytest.raises(BadReport, match="no report was written"):
-        read(tmp_path / "nothing.json", tmp_path)
+        read(tmp_path / "nothing.json", About(tmp_path))
 
 
 def test_junit_marks_flaky_tests_and_survives_any_text(tmp_path: Path) -> None:
@@ -143,7 +163,8 @@ def test_an_import_that_fails_is_told_and_not_that_therefore_no_tests_were_found
     ("error", "kind", "hint"),
     [
         ("Error: listen EADDRINUSE: address already in use 0.0.0.0:4723", "infra", ""),
-        ("Error: ANDROID_HOME environment variable is not set", "infra", ""),
+        ("Error: ANDROID_HOME environment variable is not set", "infra", 'env = { ANDROID_HOME = "/its/folder" }'),
+        ("Error: JAVA_HOME environment variable is not set", "infra", "--env JAVA_HOME="),
         ("Error: [BROWSERSTACK_QUEUE_SIZE_EXCEEDED] All parallel tests are currently in use", "infra", ""),
         ("Error: File not found at given path: app.apk", "exit", ""),
         ('Fixture "device" cannot be overridden in the configuration', "exit", "@playwright/test@1.47.2"),
@@ -183,11 +204,25 @@ def test_flaky_tests_can_be_a_failure() -> None:
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        ("hello\n\x1b[31mError: no such project\x1b[0m\n   at x\n", "Error: no such project\n   at x"),
-        ("one\ntwo\n", "one\ntwo"),
+        ("hello\n\x1b[31mError: no such project\x1b[0m\n   at x\n", "Error: no such project"),
+        ("one\ntwo\n", "one two"),
         ("", "Playwright ended with exit code 1, and no report was written"),
     ],
 )
 def test_without_a_report_the_output_tells_what_happened(log: str, message: str) -> None:
     failure = verdict.without_report(ONE, "no report was written", log)
     assert (failure.type, failure.message) == ("exit", message)
+
+
+def test_an_error_beside_tests_is_short_and_says_its_place_in_the_project() -> None:
+    stack = "".join(f"\n    at {name} (node:internal/{name}:1:2)" for name in "abcdefgh")
+    text = f"Error: mine\nsecond\nthird\nfourth\n    at Object.<anonymous> (playwright.config.js:3:7){stack}"
+    assert brief(text) == "Error: mine second third (playwright.config.js:3:7)"
+    assert brief("SyntaxError: a.js: Unexpected token (2:5)\n\n  1 | a\n> 2 | b\n") == (
+        "SyntaxError: a.js: Unexpected token (2:5)"
+    )
+    assert brief("    at x") == "at x"
+    assert brief("") == ""
+    report = {"errors": [{"message": "Error: mine", "location": {"file": "/project/a.js", "line": 3, "column": 7}}]}
+    found = parse({"config": {"rootDir": "/project"}, "suites": [], "stats": {"duration": 1}, **report}, PROJECT)
+    assert [brief(error) for error in found.errors] == ["Error: mine (a.js:3:7)"]

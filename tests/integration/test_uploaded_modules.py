@@ -1,0 +1,258 @@
+"""The modules of uploaded projects: their own by `npm ci`, or the queue's, and what is said where there are none."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hpcq.engine.launcher import Launcher
+from hpcq.plugin import Infra, Outcome, Rejected
+from hpcq_runners.appwright import modules, npm, run, split
+from hpcq_runners.appwright.attempt import Attempt
+from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.settings import AppwrightSettings
+from hpcq_runners.fields import Blob
+from tests.support import packages
+from tests.support.testruns import House
+from tests.support.wait import wait_until
+
+SHA256 = "0123456789abcdef" * 4
+UPLOADED = {"test_path": "tests/one.spec.js", "cwd": {"blob": SHA256}}
+NO_RETRIES = {"npm_config_fetch_retries": "0"}
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    launcher = await Launcher.open()
+    (tmp_path / "queue").mkdir()
+    yield House(tmp_path / "queue", launcher, AppwrightSettings(npm_ci=True))
+    await launcher.close()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With word 1.0.0."""
+    return packages.shop(tmp_path_factory.mktemp("made") / "shop")
+
+
+@pytest.fixture
+def own(shop: Path, tmp_path: Path) -> Path:
+    """A shop that may be changed."""
+    return Path(shutil.copytree(shop, tmp_path / "own"))
+
+
+async def job_of(house: House, folder: Path, job: str, **params: Any) -> tuple[Outcome, str]:
+    """A job of the project that lies in the folder, and what it printed."""
+    archive = packages.packed(folder, house.root / f"{job}.tar")
+    outcome = await house.run({**UPLOADED, **params}, job, blobs={SHA256: archive})
+    return outcome, (house.root / job / "output.log").read_text()
+
+
+def kept(house: House) -> list[str]:
+    return os.listdir(house.context.data_dir / npm.KEPT)
+
+
+async def test_an_upload_is_tested_with_the_versions_that_its_lock_names(house: House, shop: Path) -> None:
+    newer = packages.shop(house.root / "newer", word="2.0.0")
+    for folder, job, word in ((shop, "first", "1.0.0"), (newer, "second", "2.0.0")):
+        outcome, said = await job_of(house, folder, job)
+        assert outcome.error is None, said
+        assert f"WORD {word}" in said
+        assert "hpcq: npm ci" in said
+    old = next((house.context.data_dir / npm.KEPT).iterdir())
+    outcome, said = await job_of(house, shop, "third")
+    assert outcome.error is None
+    assert "WORD 1.0.0" in said
+    assert "npm ci" not in said, "what is installed is used again"
+    assert len(kept(house)) == 2
+    os.utime(old, (0, 0))
+    await job_of(house, packages.shop(house.root / "newest", word="3.0.0"), "fourth")
+    assert old.name not in kept(house), "what is unused for long goes when room is taken"
+    assert len(kept(house)) == 2
+
+
+async def test_jobs_that_come_at_once_install_once(house: House, shop: Path) -> None:
+    done = await asyncio.gather(*(job_of(house, shop, job) for job in "ab"))
+    assert [outcome.error for outcome, _ in done] == [None, None]
+    assert sum("npm ci" in said for _, said in done) == 1
+
+
+async def test_a_split_installs_too(house: House, shop: Path) -> None:
+    archive = packages.packed(shop, house.root / "shop.tar")
+    params = AppwrightParams(test_path="tests", cwd=Blob(blob=SHA256), split="file")
+    assert [part.file for part in await split.split(params, house.context, lambda _: archive)] == ["tests/one.spec.js"]
+    assert "npm ci" not in (await job_of(house, shop, "job"))[1]
+
+
+async def test_a_project_that_has_parts_of_its_own_is_installed_for_each_upload(house: House, own: Path) -> None:
+    for word in ("mine", "yours"):
+        (own / "word").mkdir(exist_ok=True)
+        (own / "word" / "package.json").write_text('{"name": "word", "version": "1.0.0"}')
+        (own / "word" / "index.js").write_text(f'module.exports = "{word}";')
+        needs = {"@playwright/test": "file:playwright.tgz", "word": "file:word"}
+        (own / "package.json").write_text(json.dumps({"devDependencies": needs}))
+        packages.npm(own, "install", "--package-lock-only")
+        outcome, said = await job_of(house, own, word)
+        assert outcome.error is None, said
+        assert f"WORD {word}" in said
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_scripts_of_packages_run_only_where_the_queue_says_so(
+    house: House, tmp_path: Path, allowed: bool
+) -> None:
+    folder = packages.shop(house.root / "shop", scripts={"install": f"touch {tmp_path / 'ran'}"})
+    house.settings = AppwrightSettings(npm_ci=True, npm_scripts=allowed)
+    outcome, said = await job_of(house, folder, "job")
+    assert outcome.error is None, said
+    assert (tmp_path / "ran").exists() is allowed
+
+
+async def test_a_lock_that_npm_refuses_is_the_projects_fault(house: House, own: Path) -> None:
+    (own / "package.json").write_text(json.dumps({"devDependencies": {"word": "file:gone.tgz"}}))
+    with pytest.raises(Rejected, match=r"npm ci cannot install what .*package-lock\.json names: .*gone\.tgz"):
+        await job_of(house, own, "job")
+    assert kept(house) == []
+
+
+def from_registry(folder: Path, address: str) -> None:
+    """Have the lock name a package of a registry."""
+    lock = json.loads((folder / "package-lock.json").read_text())
+    about = json.loads((folder / "package.json").read_text())
+    about["devDependencies"]["word"] = lock["packages"][""]["devDependencies"]["word"] = "1.0.0"
+    word = lock["packages"]["node_modules/word"]
+    word["resolved"] = f"{address}/word.tgz"
+    word["integrity"] = "sha512-" + "A" * 86 + "=="
+    (folder / "package-lock.json").write_text(json.dumps(lock))
+    (folder / "package.json").write_text(json.dumps(about))
+    (folder / ".npmrc").write_text(f"registry={address}\n")
+
+
+async def test_a_registry_that_cannot_be_reached_is_not_the_projects_fault(house: House, own: Path) -> None:
+    from_registry(own, "http://127.0.0.1:1")
+    with pytest.raises(Infra, match=r"npm ci could not install .*127\.0\.0\.1:1"):
+        await job_of(house, own, "job", env=NO_RETRIES)
+    assert kept(house) == []
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, socket.socket]]:
+    """The address of a registry that answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", listening
+
+
+async def test_a_stop_ends_npm_and_leaves_nothing(house: House, own: Path, silent: tuple[str, socket.socket]) -> None:
+    from_registry(own, silent[0])
+    request = house.request(UPLOADED, blobs={SHA256: packages.packed(own, house.root / "own.tar")})
+    attempt = Attempt(request, house.context)
+    connection, _ = await asyncio.wait_for(asyncio.to_thread(silent[1].accept), 60)
+    offspring = psutil.Process().children(recursive=True)
+    programs = [child for child in offspring if "npm" in " ".join(child.cmdline())]
+    assert programs
+    await attempt.stop(5.0)
+    outcome = await asyncio.wait_for(attempt.outcome, 30)
+    connection.close()
+    assert outcome.error
+    assert outcome.error.type == "signal"
+    await wait_until(lambda: not [one for one in programs if one.is_running() and one.status() != "zombie"], 10, "npm")
+    assert kept(house) == []
+
+
+async def test_a_submit_does_not_wait_for_a_long_installation(
+    house: House, own: Path, silent: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "NPM_S", 0.5)
+    from_registry(own, silent[0])
+    archive = packages.packed(own, house.root / "own.tar")
+    params = AppwrightParams(test_path="tests", cwd=Blob(blob=SHA256), split="file")
+    with pytest.raises(Infra, match=r"still installs .* submit again") as busy:
+        await split.split(params, house.context, lambda _: archive)
+    assert busy.value.retry_after_s, "and `hpcq run` tries again by itself"
+    assert not list(house.context.data_dir.glob("listing-*"))
+
+
+async def test_without_npm_ci_a_job_says_in_what_its_lock_differs_from_what_is_installed(
+    house: House, own: Path, tmp_path: Path
+) -> None:
+    there = Path(shutil.copytree(own, tmp_path / "there"))
+    packages.npm(there, "ci")
+    house.settings = AppwrightSettings(node_modules=there / "node_modules")
+    assert "npm_ci" not in (await job_of(house, own, "same"))[1]
+    newer = packages.shop(house.root / "newer", word="2.0.0")
+    outcome, said = await job_of(house, newer, "other")
+    assert outcome.error is None
+    assert "WORD 1.0.0" in said
+    (line,) = [line for line in said.splitlines() if "npm_ci" in line]
+    assert "word 2.0.0, installed is 1.0.0." in line
+    assert "[queues.local]" in line
+
+
+async def test_an_upload_uses_the_modules_beside_the_queues_project(house: House, own: Path, tmp_path: Path) -> None:
+    packages.npm(Path(shutil.copytree(own, tmp_path / "usual")), "ci")
+    house.settings = AppwrightSettings(project_dir=tmp_path / "usual")
+    outcome, said = await job_of(house, own, "job")
+    assert outcome.error is None, said
+
+
+@pytest.mark.parametrize("config", ["playwright.config.js", "appwright.config.js"])
+async def test_a_queue_without_modules_says_what_to_set_in_which_file(house: House, own: Path, config: str) -> None:
+    house.settings = AppwrightSettings()
+    (own / "playwright.config.js").rename(own / config)
+    with pytest.raises(Infra) as lacking:
+        await job_of(house, own, "job")
+    for word in (
+        "uploaded projects bring no node_modules",
+        "npm_ci = true",
+        "[queues.local]",
+        "config file",
+        "restart",
+    ):
+        assert word in str(lacking.value)
+    assert "AppWright" not in str(lacking.value)
+    assert str(house.root) not in str(lacking.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "without", "kind", "words"),
+    [
+        ({"npm_ci": True}, "package-lock.json", Rejected, "has no package-lock.json"),
+        ({"node_modules": "/nowhere"}, "", Infra, "no @playwright/test in /nowhere"),
+    ],
+)
+async def test_who_can_mend_it_is_told_what_is_missing(
+    house: House, own: Path, settings: dict[str, Any], without: str, kind: type[Exception], words: str
+) -> None:
+    house.settings = AppwrightSettings(**settings)
+    if without:
+        (own / without).unlink()
+    with pytest.raises(kind, match=words):
+        await job_of(house, own, "job")
+
+
+def test_what_is_unused_for_long_or_not_whole_goes_when_the_queue_is_opened(tmp_path: Path) -> None:
+    for name in ("old", "new", "fresh-half"):
+        (tmp_path / npm.KEPT / name).mkdir(parents=True)
+    os.utime(tmp_path / npm.KEPT / "old", (0, 0))
+    run.clear(tmp_path)
+    assert os.listdir(tmp_path / npm.KEPT) == ["new"]
+
+
+def test_packages_for_other_systems_are_no_differences(tmp_path: Path) -> None:
+    lock = {"node_modules/a": {"version": "1"}, "node_modules/mac": {"version": "1", "optional": True}}
+    (tmp_path / "package-lock.json").write_text(json.dumps({"packages": {"": {}, **lock}}))
+    there = tmp_path / "node_modules"
+    there.mkdir()
+    for installed, differences in (
+        ({"node_modules/a": {"version": "1"}}, []),
+        ({"node_modules/b": {"version": "2"}}, ["a 1, which is not installed", "no b, installed is 2"]),
+    ):
+        (there / ".package-lock.json").write_text(json.dumps({"packages": installed}))
+        assert modules._differences(tmp_path, there) == differences
