@@ -312,7 +312,7 @@ def _sentences(error: ValidationError, file: Path | None) -> Iterator[str]:
         if problem["type"] == "extra_forbidden":
             yield f"{where} is not a setting{_nearest(str(problem['loc'][-1]), _known_beside(problem['loc']))}"
         else:
-            yield f"{where}: {wording.expected(problem)}; found {problem['input']!r}"
+            yield f"{where}: {wording.said(problem)}"
 
 
 def _known_beside(loc: tuple[int | str, ...]) -> list[str]:

@@ -124,7 +124,8 @@ def found(value: Any) -> str:
         case None | bool() | int() | float():
             return json.dumps(value)
         case str():
-            return json.dumps(value, ensure_ascii=False) if len(value) <= SHOWN else f"{len(value)} characters"
+            short = len(value) <= SHOWN
+            return json.dumps(value, ensure_ascii=not value.isprintable()) if short else f"{len(value)} characters"
         case Mapping():
             return f"an object of {len(value)}"
         case list() | tuple() | set() | frozenset():

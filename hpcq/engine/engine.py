@@ -169,6 +169,7 @@ class Engine:
         try:
             committed = await self._commit(gathering)
         except StoreFull as full:
+            await self._forget(gathering)  # it may be long until there is space
             await self._out_of_space(full, messages)
             return
         except StoreRefused as refused:
@@ -191,6 +192,9 @@ class Engine:
         self._alarm.set(*self.core.wakes())
         self._round_done.set()
         self._round_done.clear()
+        await self._forget(gathering)
+
+    async def _forget(self, gathering: Gathering) -> None:
         self._admission.close_round()
         await gathering.let_go()
 

@@ -15,12 +15,13 @@ from hpcq.engine.attempt import Attempt
 from hpcq.engine.engine import Engine
 from hpcq.engine.lane import ATTACH_S
 from hpcq.engine.round import Gathering
+from hpcq.engine.slices import SLICE
 from hpcq.engine.spawned import spawn
 from hpcq.engine.verdict import said
 from hpcq.store.rows import JobRow, LoadedSlice
 
 log = logging.getLogger("hpcq.recovery")
-SLICE = 1000
+READ = 10_000  # jobs at a time, from the store
 CRASH_S = 60.0  # an attempt that began so shortly before the server died may have killed it
 
 
@@ -89,10 +90,10 @@ async def _load(engine: Engine, gathering: Gathering) -> tuple[int, list[JobRow]
     """Waiting jobs go to the core slice by slice; the active ones are returned."""
     active: list[JobRow] = []
     waiting = 0
-    coming: asyncio.Task[LoadedSlice] | None = spawn(engine.writer.load(0, SLICE * 10), "load")
+    coming: asyncio.Task[LoadedSlice] | None = spawn(engine.writer.load(0, READ), "load")
     while coming is not None:
         part = await coming  # the store reads the next slice while the core takes this one
-        coming = spawn(engine.writer.load(part.last, SLICE * 10), "load") if part.more else None
+        coming = spawn(engine.writer.load(part.last, READ), "load") if part.more else None
         for first in range(0, len(part.waiting), SLICE):
             jobs = part.waiting[first : first + SLICE]
             gathering.add(engine.core.handle(Loaded(jobs), gathering.now))

@@ -67,9 +67,9 @@ class Run:
         finally:
             if self._evidence is not None:
                 await self._evidence.end()
-            await self._leave_ports()
             device.jobs -= 1
             self._recovery.released(device)
+            await self._leave_ports()
         return outcome
 
     async def _attempt(self) -> Outcome:
@@ -159,7 +159,7 @@ class Run:
         """An Appium that was killed leaves the adb server listening for it."""
         for port in self._ports:
             if not ports.is_free(port) and self._device.serial is not None:
-                with contextlib.suppress(Infra):
+                with contextlib.suppress(Infra, OSError):
                     await self._fleet.adb.run("forward", "--remove", f"tcp:{port}", serial=self._device.serial)
             ports.leave(port)
 

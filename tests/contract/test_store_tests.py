@@ -257,7 +257,7 @@ def test_to_ask_how_long_files_take_does_not_go_over_all_tests(tmp_path: Path) -
     sql, values = durations_sql("default", [("shop", "a.js"), ("", "b.js")])
     with contextlib.closing(open_for_writing(tmp_path / "hpcq.db")) as db:
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-    assert "SEARCH f USING INDEX tests_by_file (suite=? AND file=?)" in plan
+    assert any(step.startswith("SEARCH f ") and "tests_by_file" in step and "file=?" in step for step in plan), plan
 
 
 def test_an_old_file_keeps_its_history_as_that_of_no_suite(tmp_path: Path) -> None:

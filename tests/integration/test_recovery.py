@@ -1,11 +1,13 @@
 """kill -9 at any moment loses nothing that was acknowledged, and what was running goes back, uncharged."""
 
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from hpcq.engine.recovery import READ
 from tests.integration.conftest import MakeServer
 from tests.support.server import ServerProcess
 from tests.support.wait import wait_until_blocking
@@ -24,6 +26,20 @@ def test_acknowledged_jobs_survive_kill_9_and_finish_after_the_restart(server: S
     assert server.get("/v1/jobs/summary")["counts"] == {"queued": 50}
     server.request("PATCH", "/v1/queues/noop", {"paused": False})
     assert [server.job(id_, wait_s=20)["result"]["message"] for id_ in ids] == [str(n) for n in range(50)]
+
+
+def test_more_jobs_than_are_read_at_a_time_wait_again_after_the_restart(server: ServerProcess) -> None:
+    server.request("PATCH", "/v1/queues/noop", {"paused": True})
+    line = json.dumps({"queue": "noop", "params": {}}).encode()
+    body = b"\n".join([line] * (2 * READ + 1))
+    ids = server.request("POST", "/v1/jobs", body, {"Content-Type": "application/x-ndjson"}).json["ids"]
+    server.kill()
+    server.start()
+    for id_ in (ids[0], ids[READ], ids[-1]):
+        assert server.request("POST", f"/v1/jobs/{id_}/cancel").json["state"] == "cancelled"
+        assert server.request("POST", f"/v1/jobs/{id_}/retry").json["state"] == "queued"
+    reasons = server.get(f"/v1/jobs/{ids[-2]}/explain")["reasons"]
+    assert reasons[0]["code"] == "paused"
 
 
 def test_a_running_job_is_requeued_uncharged_after_kill_9(server: ServerProcess, tmp_path: Path) -> None:

@@ -20,4 +20,4 @@ DROP TABLE tests;
 
 ALTER TABLE tests_of_suites RENAME TO tests;
 
-CREATE INDEX tests_by_file ON tests (suite, file, title);
+CREATE INDEX tests_by_file ON tests (org_id, suite, file, title);
