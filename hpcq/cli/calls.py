@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 URL = "http://127.0.0.1:8000"
 
+GONE = (404, 410)  # the status of what is pruned
 SPLIT = re.compile(r"(?:/\d+)?/params/split")
 
 Command = Callable[..., Awaitable[int | None]]

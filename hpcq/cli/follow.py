@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 Write = Callable[[bytes], None]
 
 
-def writer(*, raw: bool, stderr: bool = False) -> Write:
-    """Writes a job's bytes to stdout: as they are, or made harmless. An empty chunk ends an attempt."""
+def writer(*, raw: bool, stderr: bool = False, unread: bool = False) -> Write:
+    """Writes a job's bytes to stdout: as they are, or made harmless. An empty chunk ends an attempt.
+
+    What is promised for the end outlasts the terminal; with `unread` also who reads from a pipe (`| head`)."""
     cleaner = Cleaner()
 
     def write(chunk: bytes) -> None:
         try:
             click.echo(chunk if raw else cleaner.feed(chunk, last=not chunk), nl=False, err=stderr)
         except OSError as error:
-            if error.errno != errno.EIO:
+            if error.errno != errno.EIO and not unread:
                 raise
-            silence(sys.stderr if stderr else sys.stdout)  # its terminal is gone; what is promised for the end is not
+            silence(sys.stderr if stderr else sys.stdout)
 
     return write
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcq.cli.artifacts import fetch_into, place
+from hpcq.cli.calls import GONE
 from hpcq.cli.merging import NoReport, clear, merge
 from hpcq.cli.output import busy, clean, say, title
 from hpcq.cli.report import tests_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 BLOB = re.compile(r"attempt-(\d+)/blob-report/[^/]+\.zip")
 UNSAFE = re.compile(r"[^\w.-]+")
 NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # after which writing further files is no use
-GONE = (404, 410)
 FAILED_MOST = 50  # failed tests that are named
 ORDER = ("passed", "failed", "flaky", "skipped")
 

@@ -128,11 +128,11 @@ def table(columns: Sequence[str], rows: Iterable[Row], *, empty: str = "") -> No
     if sys.stdout.isatty():
         _rich_table(columns, cells)
     else:
-        for line in plain(columns, cells):
+        for line in aligned(columns, cells):
             click.echo(line)
 
 
-def plain(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:
     """Aligned lines, the columns' names first."""
     rows = [[name.upper() for name in columns], *cells]
     widths = [max(len(row[index]) for row in rows) for index in range(len(columns))]

@@ -14,7 +14,7 @@ from hpcq.cli.gather import fetch_artifacts, make_report
 from hpcq.cli.merging import fits
 from hpcq.cli.output import clean, many, say
 from hpcq.cli.report import default_name, write_junit, write_results
-from hpcq.cli.sent import reason
+from hpcq.cli.sent import cause
 from hpcq.cli.watch import FINAL
 
 if TYPE_CHECKING:
@@ -106,4 +106,4 @@ class Outputs:
             yield
         except (OSError, ClientError) as error:
             self.failed.append(option)
-            say(f"hpcq: --{option} {clean(path)}: not written: {reason(error)}")
+            say(f"hpcq: --{option} {clean(path)}: not written: {cause(error)}")

@@ -18,9 +18,15 @@ MADE_ANEW = (
     "Thumbs.db",
 )  # fmt: skip
 GIT_S = 30.0
+# A checkout may be somebody else's, as in a container of CI. With these `ls-files` runs nothing that it names.
+HARMLESS = ("-c", "core.fsmonitor=false", "-c", "safe.directory=*")
 
 
-def plain(path: Path) -> Path:
+class GitFailed(Exception):
+    """Git is not there, or says no: why."""
+
+
+def absolute(path: Path) -> Path:
     """Absolute, without `..`; links stay what they are."""
     return Path(os.path.normpath(path.absolute()))
 
@@ -30,8 +36,8 @@ def left_out(options: Mapping[str, Any]) -> tuple[str, ...]:
     from hpcq.client.uploads import LEFT_OUT
 
     ours = [options[name] for name in OUTPUTS if options.get(name)]
-    written = [plain(Path(str(path))) for path in (*ours, options["app"]) if path]
-    top = plain(options["project_dir"])
+    written = [absolute(Path(str(path))) for path in (*ours, options["app"]) if path]
+    top = absolute(options["project_dir"])
     inside = [path for path in written if path != top and path.is_relative_to(top)]
     return (*LEFT_OUT, *MADE_ANEW, *(f"/{path.relative_to(top).as_posix()}" for path in inside))
 
@@ -64,11 +70,21 @@ def _files(folder: Path, names: Iterable[str]) -> set[str]:
 
 
 def ignored_in(folder: Path) -> tuple[str, ...]:
-    """`/paths` of what git ignores in a folder; nothing where there is no git, or where it ignores the folder itself.
+    """`/paths` of what git ignores in a folder; nothing outside a checkout, or where it ignores the folder itself.
 
-    Git does not look into a repository that lies within: that is uploaded whole."""
-    said = _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
-    names = [os.fsdecode(name) for name in (said or b"").split(b"\0") if name]
+    Git does not look into a repository that lies within: that is uploaded whole. Raises click.UsageError where git does
+    not say it: secrets are among what it ignores."""
+    if not _is_in_checkout(folder):
+        return ()
+    words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+    try:
+        said = _git(folder, *HARMLESS, *words)
+    except GitFailed as error:
+        raise click.UsageError(
+            f"--project-dir {clean(folder)}: it is in a git checkout, but what git ignores there is not known: "
+            f"{clean(error)}; mend that, or upload everything with --include-ignored"
+        ) from error
+    names = [os.fsdecode(name) for name in said.split(b"\0") if name]
     return () if "./" in names else tuple(f"/{name.rstrip('/')}" for name in names)
 
 
@@ -93,19 +109,39 @@ def refuse_unsendable(folder: Path, names: Iterable[str]) -> None:
 def commit_of(folder: Path, leave_out: Collection[str]) -> str | None:
     """What is checked out there, as the tests' history wants to know; an upload has no `.git`. None as well with
     changes to what is uploaded: a test that fails for their sake is not flaky on the commit."""
-    commit = (_git(folder, "rev-parse", "--verify", "HEAD") or b"").decode("ascii", "replace").strip()
-    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
-        return None
-    ours = [f":(exclude){name[1:]}" if name.startswith("/") else f":(exclude,glob)**/{name}/**" for name in leave_out]
+    ours = [
+        f":(exclude,literal){name[1:]}" if name.startswith("/") else f":(exclude,glob)**/{name}/**"
+        for name in leave_out
+    ]
     files = [f":(exclude,glob)**/{name}" for name in leave_out if not name.startswith("/")]
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ".", *ours, *files)
-    return commit if changes is not None and not changes.strip() else None
-
-
-def _git(folder: Path, *words: str) -> bytes | None:
-    """What git says; None: it is not there, or says no."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, timeout=GIT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        commit = _git(folder, "rev-parse", "--verify", "HEAD").decode("ascii", "replace").strip()
+        if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+            return None
+        changes = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ".", *ours, *files)
+    except GitFailed:
         return None
-    return done.stdout if done.returncode == 0 else None
+    return None if changes.strip() else commit
+
+
+def _is_in_checkout(folder: Path) -> bool:
+    real = Path(os.path.realpath(folder))
+    return any(os.path.lexists(above / ".git") for above in (real, *real.parents))
+
+
+def _git(folder: Path, *words: str) -> bytes:
+    """What git says of the folder, and not of the repository that a hook of another one names in GIT_DIR.
+    Raises GitFailed."""
+    env = {name: value for name, value in os.environ.items() if not re.match("GIT_(?!CONFIG_)", name)}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, env=env, timeout=GIT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GitFailed(f"git took longer than {GIT_S:g} s") from error
+    except OSError as error:
+        raise GitFailed(f"git cannot be run: {error.strerror or error}") from error
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise GitFailed(lines[-1].strip() if lines else f"git ended with {done.returncode}")
+    return done.stdout

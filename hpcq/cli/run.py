@@ -22,11 +22,11 @@ from hpcq.cli.outputs import Outputs, refuse_targets
 from hpcq.cli.queues import unserved
 from hpcq.cli.refusal import NotRun, is_split, notes_on, ready_to_split, refusal
 from hpcq.cli.report import complete_tests, results
-from hpcq.cli.sent import Sent, reason
+from hpcq.cli.sent import Sent, cause
 from hpcq.cli.specs import Spec, job_options
 from hpcq.cli.submit import prepared
 from hpcq.cli.testjobs import options_of_tests
-from hpcq.cli.watch import Change, Watch
+from hpcq.cli.watch import FINAL, Change, Watch
 
 if TYPE_CHECKING:
     from hpcq.client import Client, Job
@@ -158,6 +158,8 @@ class Run:
         try:
             await (self._submit_one(queues) if self._single else self._submit_many(queues))
         except Problem as problem:
+            if self._sent.ids:  # it is about the jobs that have been made
+                raise
             raise refusal(problem) from problem
 
     async def _submit_one(self, queues: dict[str, Any]) -> None:
@@ -185,7 +187,7 @@ class Run:
     # Meanwhile.
 
     async def _watch_one(self) -> None:
-        write = writer(raw=self._options["raw"], stderr=self._options["as_json"])
+        write = writer(raw=self._options["raw"], stderr=self._options["as_json"], unread=True)
         with ExitStack() as quiet:
             quiet.enter_context(busy(f"job {self._sent.ids[0]} has printed nothing yet"))
 
@@ -243,11 +245,16 @@ class Run:
         try:
             await complete_tests(self._client, jobs)
         except ClientError as error:
-            say(f"hpcq: not all tests are known: {reason(error)}")
+            say(f"hpcq: not all tests are known: {cause(error)}")
 
     def _verdict(self, jobs: "list[Job]") -> Code:
-        """What we have cancelled after too many failures says nothing: the failures do."""
-        code = verdict(job for job in jobs if not (self._too_many.is_set() and job["state"] == "cancelled"))
+        """What we have cancelled after too many failures says nothing: the failures do. No end that we do not know is
+        a success, or the job's fault."""
+        missing = self._sent.missing
+        known = [job for job in jobs if job["id"] not in missing or job["state"] in FINAL]
+        code = verdict(job for job in known if not (self._too_many.is_set() and job["state"] == "cancelled"))
+        if code is Code.OK and missing:
+            return Code.NOT_ITS_FAULT
         return Code.FAILED if code is Code.OK and self._options["fail_on_flaky"] and counts(jobs)["flaky"] else code
 
     def _show(self, jobs: "list[Job]", code: Code) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from hpcq.cli.calls import GONE
 from hpcq.cli.output import clean, many, say, title
 from hpcq.cli.specs import Spec
 from hpcq.cli.submit import left_running
@@ -28,6 +29,7 @@ class Sent:
         self._tag = tag
         self.ids: list[str] = []
         self.fresh = False  # what `last` returned is the server's word
+        self.missing: set[str] = set()  # ids that the server knows no more
         self.states: dict[str, str] = {}  # as far as we were told
         self._seen: dict[str, Job] = {}
         self._sending: asyncio.Future[list[str]] | None = None
@@ -59,18 +61,31 @@ class Sent:
         self._seen[job["id"]] = job
 
     async def jobs(self) -> "list[Job]":
-        """All of them as they are now, in the order in which they were sent."""
-        if self._tag is None:
-            jobs = [await self._client.job(job_id) for job_id in self.ids]
-        else:
+        """All of them as they are now, in the order in which they were sent; those that are `missing` as last known."""
+        found: dict[str, Job] = {}
+        if self._tag is not None:
             ours = set(self.ids)
             found = {job["id"]: job async for job in self._client.jobs(self.which) if job["id"] in ours}
-            jobs = [found[job_id] for job_id in self.ids if job_id in found]
-        if len(jobs) <= FEW:
-            for job in jobs:
+        for job_id in self.ids:
+            if job_id not in found and (job := await self._one(job_id)):  # somebody may have taken its tag away
+                found[job_id] = job
+        if len(found) <= FEW:
+            for job in found.values():
                 await self._add_slot(job)
-        self._seen = {job["id"]: job for job in jobs}
-        return jobs
+        self.missing = set(self.ids) - found.keys()
+        self._seen |= found
+        return [found.get(job_id) or self._remembered(place, job_id) for place, job_id in enumerate(self.ids)]
+
+    async def _one(self, job_id: str) -> "Job | None":
+        """None: it is pruned."""
+        from hpcq.client import Problem
+
+        try:
+            return await self._client.job(job_id)
+        except Problem as problem:
+            if problem.status not in GONE:
+                raise
+        return None
 
     async def _add_slot(self, job: "Job") -> None:
         """A job that is final holds no slot; its last attempt did."""
@@ -87,9 +102,11 @@ class Sent:
             async with asyncio.timeout(READ_S + READ_EACH_S * len(self.ids) if hurry else None):
                 jobs = await self.jobs()
             self.fresh = True
+            if self.missing:
+                say(f"hpcq: the server has {many(len(self.missing), 'job')} no more: reported is what was last known")
             return jobs
         except (ClientError, TimeoutError) as error:
-            say(f"hpcq: reported is what was last known of {many(len(self.ids), 'job')}: {reason(error)}")
+            say(f"hpcq: reported is what was last known of {many(len(self.ids), 'job')}: {cause(error)}")
             return [self._remembered(place, job_id) for place, job_id in enumerate(self.ids)]
 
     def _remembered(self, place: int, job_id: str) -> "Job":
@@ -143,7 +160,7 @@ class Sent:
             async with asyncio.timeout(CANCEL_S):
                 await self._cancel()
         except (ClientError, TimeoutError) as error:
-            say(f"hpcq: could not cancel: {reason(error)}; the jobs may go on; end: hpcq cancel {self.named}")
+            say(f"hpcq: could not cancel: {cause(error)}; the jobs may go on; end: hpcq cancel {self.named}")
             return False
         return True
 
@@ -171,18 +188,18 @@ class Sent:
         except TimeoutError:
             say(f"hpcq: not all have ended after {CANCEL_S:g} s; the server goes on ending them")
         except ClientError as error:
-            say(f"hpcq: whether they have ended is not known: {reason(error)}")
+            say(f"hpcq: whether they have ended is not known: {cause(error)}")
 
     def lost(self, error: Exception) -> None:
         """The server has not answered for too long: say how to go on."""
-        say(f"hpcq: {reason(error)}")
+        say(f"hpcq: {cause(error)}")
         if self.ids:
             say(f"hpcq: the jobs may go on; once it answers: hpcq wait {self.named}; see: hpcq list {self._by_tag}")
         elif self.begun:
             say(f"hpcq: whether it has the jobs is not known; once it answers: hpcq list {self._by_tag}")
 
 
-def reason(error: Exception) -> str:
+def cause(error: Exception) -> str:
     """Why something could not be had of the server, or written."""
     from hpcq.client import Problem
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import click
 
 from hpcq.cli.output import busy, clean, say
-from hpcq.cli.projectfiles import commit_of, kept_back, left_out, plain
+from hpcq.cli.projectfiles import absolute, commit_of, kept_back, left_out
 from hpcq.cli.specs import Spec, is_here, parameters, treatment
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _file(app: str) -> Path:
 
 async def upload(client: "Client", path: Path, leave_out: Collection[str] = ()) -> str:
     """Send a file or a folder unless the server has it, and say which; its SHA-256."""
-    name, size = clean(plain(path).name), 0
+    name, size = clean(absolute(path).name), 0
     with busy(f"looking at {name}") as words:
 
         def show(sent: int, whole: int) -> None:
@@ -172,8 +172,8 @@ def _inside(word: str, folder: Path | None) -> str:
         raise click.UsageError("--test '': name a spec file, or a folder; `--test .` is the whole project")
     if folder is None:
         return word
-    top = plain(folder)
-    for path in (plain(top / word), plain(Path(word))):
+    top = absolute(folder)
+    for path in (absolute(top / word), absolute(Path(word))):
         if path.exists() and path.is_relative_to(top):
             return path.relative_to(top).as_posix()
         if path.exists():

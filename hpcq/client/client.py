@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from hpcq.client import streams, uploads
+from hpcq.client import lists, streams, uploads
 from hpcq.client.errors import Ambiguous, NoServer, NotFound, Problem
 from hpcq.client.shapes import FINAL, Event, Filter, Job, Summary
 from hpcq.client.transport import READ_S, Answer, OnOutage, Query, Transport
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-PAGE = 1000
 SLICE_S = 30  # a long wait is asked for in slices, so that a dead connection is noticed
 AT_ONCE = 16  # requests in flight when many jobs are asked for
 PREFIX_PAGES = 20  # how far back a prefix is looked for
@@ -82,7 +81,7 @@ class Client:
     ) -> AsyncIterator[Job]:
         """The jobs that a filter finds, newest first, page by page."""
         query = (which or Filter()).query() + ([("order", "asc")] if oldest_first else [])
-        async for job in self._paged("/v1/jobs", "jobs", query, limit):
+        async for job in lists.items(self._transport, "/v1/jobs", "jobs", query, limit):
             yield job
 
     async def wait(
@@ -173,7 +172,7 @@ class Client:
     async def _with_prefix(self, prefix: str) -> list[str]:
         """Ids grow with time, so a list, newest first, need not be read beyond where the prefix would stand."""
         found: list[str] = []
-        async for job in self.jobs(limit=PAGE * PREFIX_PAGES):
+        async for job in self.jobs(limit=lists.PAGE * PREFIX_PAGES):
             if job["id"].startswith(prefix):
                 found.append(job["id"])
             elif job["id"] < prefix:
@@ -222,7 +221,7 @@ class Client:
         `which`: `suite` ("": those of none), `file`, `text`, `flaky` (bool), `org_id`.
         """
         query = [(name, str(value)) for name, value in which.items() if value is not None]
-        async for test in self._paged("/v1/tests", "tests", query, limit):
+        async for test in lists.items(self._transport, "/v1/tests", "tests", query, limit):
             yield test
 
     async def explain(self, job_id: str) -> dict[str, Any]:
@@ -263,7 +262,7 @@ class Client:
 
     def apps(self, *, limit: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """Names of builds, those given last first."""
-        return self._paged("/v1/apps", "apps", [], limit)
+        return lists.items(self._transport, "/v1/apps", "apps", [], limit)
 
     # Queues, runners, schedules
 
@@ -354,21 +353,6 @@ class Client:
                     return await self.health()
                 except NoServer:
                     await asyncio.sleep(0.05)
-
-    async def _paged(self, path: str, name: str, query: Query, limit: int | None) -> AsyncIterator[Any]:
-        """All items of a list, or the first `limit`, page by page."""
-        cursor: str | None = None
-        left = limit
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
-            place = [("cursor", cursor)] if cursor else []
-            page = (await self._get(path, [*query, ("limit", str(size)), *place])).json()
-            for item in page[name]:
-                yield item
-            cursor = page.get("next_cursor")
-            if not cursor:
-                return
-            left = None if left is None else left - len(page[name])
 
     async def _get(self, path: str, query: Query = (), read_s: float = READ_S) -> Answer:
         return await self._transport.request("GET", path, query=query, read_s=read_s)

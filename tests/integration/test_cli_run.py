@@ -8,12 +8,12 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.cli import HPCQ, Cli, free_port
+from tests.support.cli import HPCQ, Cli, free_port, until_line
 from tests.support.server import ServerProcess
 from tests.support.sources import ROOT
 from tests.support.wait import wait_until_blocking
@@ -94,9 +94,12 @@ def test_the_same_key_again_reports_the_same_jobs(cli: Cli, server: ServerProces
 
 def test_a_queue_that_nobody_serves_is_named(cli: Cli) -> None:
     cli("queues", "scale", "noop", "0")
-    done = cli("run", "-f", "-", "--timeout", "0.5", stdin='[{"queue": "noop", "params": {}}]')
-    assert done.code == 124
-    assert "hpcq queues scale noop N" in done.out
+    (cli.folder / "jobs.json").write_text('[{"queue": "noop", "params": {}}]')
+    with cli.start("run", "-f", "jobs.json") as run:
+        assert run.stdout is not None
+        until_line(run.stdout, "hpcq queues scale noop N")
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=30)
 
 
 def test_the_two_example_files_say_hello_from_both_queues(make_server: MakeServer, tmp_path: Path) -> None:
@@ -132,16 +135,6 @@ def test_a_queue_that_is_closed_and_opened_meanwhile_is_named(cli: Cli) -> None:
     assert run.returncode == 0, err
     assert "  noop: paused" in before
     assert re.search(r"^  noop: open, \d+ slots$", out, re.MULTILINE)
-
-
-def until_line(stream: IO[str], word: str) -> str:
-    """What a program prints up to the line that holds `word`."""
-    said = ""
-    for line in stream:
-        said += line
-        if word in line:
-            return said
-    raise AssertionError(f"{word} was never printed, but:\n{said}")
 
 
 @pytest.mark.parametrize(("word", "colour"), [("SENT", 36), ("PENDING", 36), ("SUCCESS", 32), ("FAILED", 31)])
@@ -210,7 +203,7 @@ def test_in_ci_the_jobs_end_with_the_run(cli: Cli, server: ServerProcess) -> Non
 
 
 def test_giving_up_leaves_the_job_running(cli: Cli, server: ServerProcess) -> None:
-    done = cli("run", "--timeout", "0.5", "--queue", "noop", "--params", LONG)
+    done = cli("run", "--timeout", "3", "--queue", "noop", "--params", LONG)
     assert done.code == 124
     assert "hpcq logs -f" in done.err
     assert [job["state"] for job in jobs_of(server)] == ["running"]

@@ -14,7 +14,7 @@ import pytest
 from hpcq.cli.run import Run, run
 from hpcq.cli.submit import prepared
 from hpcq.client import Client
-from tests.support.cli import Cli
+from tests.support.cli import Cli, until_line
 from tests.support.server import ServerProcess
 from tests.support.wait import wait_until_blocking
 
@@ -113,14 +113,16 @@ def test_jobs_that_do_not_end_are_not_waited_for_and_a_second_ctrl_c_waits_for_n
     assert (cli.folder / "r.json").exists() is not again
 
 
-def test_a_server_that_goes_away_is_said_and_the_time_limit_holds(cli: Cli, server: ServerProcess) -> None:
-    with cli.start("run", "-f", "long.json", "--cancel-on-exit", "--timeout", "12", *KEPT) as process:
+def test_a_server_that_goes_away_is_said_once_and_what_was_known_is_reported(cli: Cli, server: ServerProcess) -> None:
+    with cli.start("run", "-f", "long.json", "--cancel-on-exit", *KEPT) as process:
         until_running(server, 2)
         server.kill()
+        assert process.stderr is not None
+        until_line(process.stderr, "hpcq: the server does not answer (connection refused)")
+        process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=40)
-    assert process.returncode == 124, err
-    assert err.count("hpcq: the server does not answer (connection refused)") == 1
-    assert "hpcq: gave up watching after 12 s" in err
+    assert process.returncode == 130, err
+    assert "the server does not answer (connection refused)" not in err
     assert re.search(r"hpcq: could not cancel: .*; the jobs may go on; end: hpcq cancel --tag run=\S+", err)
     assert report(cli.folder)["counts"] == {"running": 2}
     assert [job["name"] for job in report(cli.folder)["jobs"]] == ["a", "b"]
@@ -145,6 +147,41 @@ async def test_a_server_that_stays_away_is_given_up_with_the_way_to_go_on(
     assert report(tmp_path)["exit_code"] == 3
 
 
+async def test_the_time_limit_holds_while_the_server_is_away(
+    server: ServerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "long.json").write_text(LONG)
+    options = dict(run.make_context("run", ["-f", "long.json", "--timeout", "0.5", *KEPT]).params)
+    async with Client(server.url) as client:
+        await client.health()
+        specs = await prepared(client, options)
+        server.kill()
+        assert await asyncio.wait_for(Run(client, specs, options).go(), 30) == 124
+    assert "hpcq: gave up watching after 0.5 s" in capsys.readouterr().err
+    assert report(tmp_path)["exit_code"] == 124
+
+
+@pytest.mark.parametrize(("fail", "code"), [(False, 4), (True, 1)])
+async def test_jobs_without_our_tag_are_read_by_their_ids_and_one_that_is_gone_is_no_success(
+    server: ServerProcess, capsys: pytest.CaptureFixture[str], fail: bool, code: int
+) -> None:
+    jobs = [{"queue": "noop", "params": {"fail": lame}} for lame in (False, fail)]
+    specs: list[dict[str, Any]] = [*jobs, {"queue": "noop"}]
+    options = dict(run.make_context("run", ["-f", "jobs.json"]).params)
+    gone = "01900000-0000-7000-8000-000000000007"
+    async with Client(server.url) as client:
+        ours = Run(client, specs, options)  # marks them
+        one, two = await client.submit_many([specs[0], {**specs[1], "tags": {}}])
+        await client.wait([one, two], 30)
+        ours._sent.ids = [one, two, gone]
+        found = await ours._sent.last(hurry=False)
+        assert [job["id"] for job in found] == [one, two, gone]
+        assert [job["state"] for job in found] == ["succeeded", "failed" if fail else "succeeded", "sent"]
+        assert ours._verdict(found) == code
+    assert "the server has 1 job no more: reported is what was last known" in capsys.readouterr().err
+
+
 def test_what_is_left_is_counted_without_what_has_ended(cli: Cli, server: ServerProcess) -> None:
     jobs = [{"queue": "noop", "params": {"duration_s": seconds}} for seconds in (0, 60)]
     (cli.folder / "jobs.json").write_text(json.dumps(jobs))
@@ -158,6 +195,8 @@ def test_what_is_left_is_counted_without_what_has_ended(cli: Cli, server: Server
 
 def test_a_single_job_s_queue_that_runs_nothing_is_named_at_once(cli: Cli) -> None:
     cli("queues", "pause", "noop")
-    done = cli("run", "--queue", "noop", "--timeout", "0.5")
-    assert done.code == 124
-    assert "hpcq: queue noop: paused" in done.err
+    with cli.start("run", "--queue", "noop") as process:
+        assert process.stderr is not None
+        until_line(process.stderr, "hpcq: queue noop: paused")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.cli import Cli, Done
+from tests.support.cli import Cli, Done, until_line
 from tests.support.playwright import playwright, project, write_spec
 from tests.support.server import ServerProcess
 from tests.support.wait import wait_until_blocking
@@ -296,11 +296,14 @@ def test_a_folder_is_refused_as_the_queue_s_fault_by_the_server_itself_too(
 
 def test_one_file_waits_for_a_queue_that_is_not_ready_and_says_why(server: ServerProcess, tmp_path: Path) -> None:
     cli = ci(server, tmp_path, one=PASSES)
-    words = ("--test", "tests/one.spec.js", "--project-dir", ".", "--queue", "emulator", "--timeout", "1")
-    done = run(cli, *words)
-    assert done.code == 124, done.err
-    assert "hpcq: queue emulator: not ready: adb was not found" in done.err
-    assert "its jobs wait until that is mended (`hpcq doctor`)" in done.err
+    words = ("--test", "tests/one.spec.js", "--project-dir", ".", "--queue", "emulator")
+    with cli.start("run", *words) as process:
+        assert process.stderr is not None
+        said = until_line(process.stderr, "hpcq: queue emulator: not ready: adb was not found")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "its jobs wait until that is mended (`hpcq doctor`)" in said
 
 
 def test_the_doctor_names_what_a_queue_in_use_lacks_and_what_mends_it(server: ServerProcess, tmp_path: Path) -> None:

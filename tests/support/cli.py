@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 HPCQ = [sys.executable, "-m", "hpcq"]
 
@@ -52,6 +52,16 @@ class Cli:
             cwd=self.folder,
             text=True,
         )
+
+
+def until_line(stream: IO[str], word: str) -> str:
+    """What a program prints up to the line that holds `word`."""
+    said = ""
+    for line in stream:
+        said += line
+        if word in line:
+            return said
+    raise AssertionError(f"{word} was never printed, but:\n{said}")
 
 
 def free_port() -> int:

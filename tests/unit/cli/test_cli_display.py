@@ -11,6 +11,8 @@ from hpcq.cli.display import Display
 from hpcq.cli.queues import unserved
 from hpcq.cli.refusal import notes_on
 from hpcq.cli.watch import Change
+from hpcq_runners.appwright.modules import uploads_lack
+from tests.support.testruns import PlainContext
 
 SERVED: dict[str, Any] = {"name": "q", "slots": 2, "paused": False, "ready": True, "message": ""}
 AT = "2026-11-22T02:06:00+00:00"
@@ -53,12 +55,24 @@ def test_of_a_folder_the_jobs_are_counted_once_they_are_known(capsys: pytest.Cap
     assert out[1:4] == ["  q: 2 slots", "  q: commands run, but tests cannot: no node (`hpcq doctor`)", "  2 jobs"]
 
 
-def test_what_a_ready_queue_lacks_is_said_where_it_concerns_the_run() -> None:
-    queues = {"q": {**SERVED, "message": "uploaded tests would lack node_modules"}}
+def test_what_a_ready_queue_lacks_is_said_where_it_concerns_the_run(tmp_path: Path) -> None:
+    context: Any = PlainContext(tmp_path)  # what the runner itself says
+    queues = {"q": {**SERVED, "message": uploads_lack(context)}}
     options: dict[str, Any] = {"tests": ("tests",), "project_dir": Path()}
     assert "uploaded tests would lack node_modules" in notes_on(queues, options)["q"]
     assert not notes_on(queues, {**options, "project_dir": None})
     assert not notes_on(queues, {**options, "tests": ()})
+
+
+@pytest.mark.parametrize(("unread", "code"), [(True, 0), (False, 1)])
+def test_a_job_s_reader_that_is_gone_ends_only_what_promises_nothing_more(unread: bool, code: int) -> None:
+    words = (
+        f"from hpcq.cli.follow import writer; write = writer(raw=True, unread={unread}); [write(b'x') for _ in '99']"
+    )
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert (process.returncode != 0) == code
 
 
 def test_a_terminal_that_is_gone_stops_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcq.cli.output import UNSAFE, Cleaner, clean, duration, plain, print_json, title
+from hpcq.cli.output import UNSAFE, Cleaner, aligned, clean, duration, print_json, title
 
 HOSTILE = "\x1b]0;title\x07\x1b[31mred\x1b[0m\x9b2J\u202eevil\r\x08"
 
@@ -76,7 +76,7 @@ def test_json_holds_no_controls_and_reads_back(capsys: pytest.CaptureFixture[str
 
 def test_plain_columns_are_aligned_and_never_cut() -> None:
     long = "x" * 300
-    assert list(plain(("a", "b"), [["1", long], ["22", "y"]])) == ["A   B", f"1   {long}", "22  y"]
+    assert list(aligned(("a", "b"), [["1", long], ["22", "y"]])) == ["A   B", f"1   {long}", "22  y"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 
-from hpcq.cli.projectfiles import kept_back
+from hpcq.cli.projectfiles import commit_of, kept_back
 from hpcq.client.uploads import below
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
@@ -70,9 +70,54 @@ def test_where_git_ignores_the_whole_folder_or_sees_another_repository_all_is_se
     assert {"tests/a.spec.js", "tests/local.spec.js"} <= sent()
 
 
-def test_without_git_all_is_sent(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_checkout_without_git_nothing_is_sent_and_elsewhere_all(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "dist/b.js" in sent()
+    assert ".env" in sent()
+    (shop.parent / ".git").mkdir()
+    with pytest.raises(click.UsageError, match=r"git cannot be run: No such file .* --include-ignored"):
+        sent()
+    assert ".env" in sent(include_ignored=True)
+
+
+@needs_git
+def test_where_git_refuses_nothing_is_sent_and_its_own_words_are_said(shop: Path) -> None:
+    (shop / ".git").write_text("gitdir: /nowhere/at/all\n")
+    with pytest.raises(click.UsageError, match=r"not a git repository: .*/nowhere/at/all.* --include-ignored"):
+        sent()
+
+
+@needs_git
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_somebody_else_s_checkout_is_looked_into_and_runs_nothing(shop: Path) -> None:
+    git(shop, "init")
+    git(shop, "config", "core.fsmonitor", f"touch {shop.parent}/ran; false")
+    for path in (shop, *shop.rglob("*")):
+        os.chown(path, 12345, 12345)
+    assert ".env" not in sent()
+    assert not (shop.parent / "ran").exists()
+
+
+@needs_git
+def test_the_repository_that_a_hook_runs_for_is_not_the_project_s(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(shop, "init")
+    git(shop.parent, "init", "other")
+    monkeypatch.setenv("GIT_DIR", str(shop.parent / "other" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(shop.parent / "other"))
+    assert ".env" not in sent()
+
+
+@needs_git
+def test_of_what_we_write_ourselves_only_that_very_file_is_no_change(shop: Path) -> None:
+    (shop / "out1.js").touch()
+    git(shop, "init")
+    git(shop, "add", ".")
+    git(shop, "-c", "user.name=n", "-c", "user.email=e@example.org", "commit", "-m", "m")
+    (shop / "out[0-9].js").touch()
+    assert commit_of(shop, ("/out[0-9].js",))
+    (shop / "out1.js").write_text("changed")
+    assert commit_of(shop, ("/out[0-9].js",)) is None
 
 
 @pytest.mark.parametrize("target", ["/etc/hosts", "../../other.spec.js"])

@@ -160,7 +160,9 @@ def test_an_upload_has_a_commit_only_if_it_is_what_was_committed(
     monkeypatch.setenv("PATH", f"{git.parent}:/usr/bin:/bin")
     assert project_of(options("tests", project_dir=shop, app="shop/app.apk"), HERE).commit == commit
     asked = Path(says).read_text().split()
-    assert {":(exclude)app.apk", ":(exclude,glob)**/node_modules/**"} <= set(asked), "what is not uploaded is no change"
+    assert {":(exclude,literal)app.apk", ":(exclude,glob)**/node_modules/**"} <= set(asked), (
+        "what is not uploaded is no change"
+    )
 
 
 def test_what_continuous_integration_says_of_itself_the_tests_are_told(
