@@ -1,14 +1,14 @@
 """What AppWright needs of Appium and the SDK on this machine: found before a test needs it, and known by its errors."""
 
-import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from hpcq.plugin import Failure, Outcome, TestCase
 from hpcq_runners.adb.settings import AdbSettings
+from hpcq_runners.appwright.reading import PACKAGE, PACKAGE_BYTES, read_json
 
 DRIVER = "appium-uiautomator2-driver"
 INSTALL = f"npx appium driver install --source=npm {DRIVER}@3.10.0"
@@ -20,7 +20,10 @@ NO_TOOLS = (
     "AppWright and Appium need the SDK's build tools{where}: "
     "`sdkmanager 'build-tools;34.0.0'`, and ANDROID_HOME=/path/to/sdk or `android_home` in the queue's config"
 )
-NO_JAVA = "AppWright wants JAVA_HOME for emulators: set it for the server, to a Java such as /usr/lib/jvm/default-java"
+NO_JAVA = (
+    "AppWright wants JAVA_HOME for emulators: set it for the server, or in `env` of the queue's config, to a "
+    "Java such as /usr/lib/jvm/default-java"
+)
 TROUBLES = (
     (re.compile(r"Could not find a driver for automationName"), NO_DRIVER.format(where="")),
     (re.compile(r"Error reading \S*build-tools|Could not find '(aapt2?|apksigner)\b"), NO_TOOLS.format(where="")),
@@ -35,18 +38,21 @@ def lacking(settings: AdbSettings) -> str:
     projects = [folder for folder in named if folder is not None and any(folder.glob("appwright.config.*"))]
     if not projects:
         return ""
+    variables = {**os.environ, **settings.env}  # as tests have them
     for project in projects:
-        home = appium_home(project)
+        home = appium_home(project, variables)
         if not (home / "node_modules" / DRIVER).is_dir():
             return NO_DRIVER.format(where=f" in {home}")
-    if not any(_build_tools(settings.home)):
-        return NO_TOOLS.format(where=f" in {settings.home / 'build-tools'}" if settings.home else "")
-    return NO_JAVA if settings.avds and not os.environ.get("JAVA_HOME") else ""
+    said = variables.get("ANDROID_HOME") or variables.get("ANDROID_SDK_ROOT")
+    sdk = settings.home or (Path(said) if said else None)
+    if not any(_build_tools(sdk)):
+        return NO_TOOLS.format(where=f" in {sdk / 'build-tools'}" if sdk else "")
+    return NO_JAVA if settings.avds and not variables.get("JAVA_HOME") else ""
 
 
-def appium_home(project: Path) -> Path:
+def appium_home(project: Path, variables: Mapping[str, str]) -> Path:
     """Where Appium looks for its drivers: what the variable says, else a project that depends on Appium itself."""
-    said = os.environ.get("APPIUM_HOME")
+    said = variables.get("APPIUM_HOME")
     if said:
         return project / said
     return next((folder for folder in (project, *project.parents) if _wants_appium(folder)), Path.home() / ".appium")
@@ -73,9 +79,9 @@ def _build_tools(home: Path | None) -> Iterator[Path]:
 
 
 def _wants_appium(folder: Path) -> bool:
+    said = read_json(folder / PACKAGE, PACKAGE_BYTES)
+    kinds = ("dependencies", "devDependencies", "peerDependencies")
     try:
-        said = json.loads((folder / "package.json").read_text(encoding="utf-8"))
-        kinds = ("dependencies", "devDependencies", "peerDependencies")
         return any("appium" in (said.get(kind) or {}) for kind in kinds)
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (AttributeError, TypeError):
         return False

@@ -7,11 +7,10 @@ from typing import Any
 
 from hpcq.plugin import Context, Infra, Rejected
 from hpcq_runners.appwright import npm
-from hpcq_runners.appwright.npm import LOCK, Npm
+from hpcq_runners.appwright.npm import INSTALLED, LOCK, Npm
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.tools import MODULES
 
-INSTALLED = ".package-lock.json"  # npm writes it into node_modules
 NAMED = 3  # so many differences are named
 GIVE = (
     'give it some by `npm_ci = true` or `node_modules = "/path/to/node_modules"` in [queues.{queue}] of the server\'s '
@@ -20,11 +19,9 @@ GIVE = (
 
 
 async def provide(project: Path, beside: Path, context: Context, how: Npm) -> None:
-    """Lay the modules of an unpacked project `beside` it, where Node finds them on its way up. Nothing is laid there
-    where there are none, or the project has brought some. Raises Rejected, Infra."""
+    """Lay the modules of an unpacked project that has brought none `beside` it, where Node finds them on its way up.
+    Nothing is laid there where there are none. Raises Rejected, Infra."""
     settings: AppwrightSettings = context.settings
-    if (project / MODULES).exists():
-        return
     if settings.npm_ci and npm.has_lock(project):
         found: Path | None = await npm.modules_of(project, context.data_dir, settings, how)
     else:
@@ -36,12 +33,12 @@ async def provide(project: Path, beside: Path, context: Context, how: Npm) -> No
         (beside / MODULES).symlink_to(found)
 
 
-def lack(project: Path, context: Context) -> Rejected | Infra:
-    """Why an unpacked project finds no Playwright, and what mends it."""
+def lack(project: Path, context: Context, *, brought: bool) -> Rejected | Infra:
+    """Why an unpacked project finds no Playwright, and what mends it. `brought`: it came with modules."""
     settings: AppwrightSettings = context.settings
     shared = settings.shared_modules
-    if (project / MODULES).exists() and not settings.npm_ci:
-        return Rejected(f"the uploaded project brings a {MODULES} without @playwright/test")
+    if brought:
+        return Rejected(f"the uploaded project brings a {MODULES} without @playwright/test: leave that folder out")
     if settings.npm_ci and npm.has_lock(project):
         return Rejected(f"the uploaded project's {LOCK} names no @playwright/test: `npm install -D @playwright/test`")
     if shared is not None:
@@ -90,7 +87,7 @@ def _compared(wanted: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[i
             continue
         if ours and theirs:
             yield 0, f"{name} {ours}, installed is {theirs}"
-        elif ours and not _may_be_missing(wanted[place]):
+        elif ours and not npm.may_be_missing(wanted[place]):
             yield 1, f"{name} {ours}, which is not installed"
         elif theirs:
             yield 2, f"no {name}, installed is {theirs}"
@@ -98,8 +95,3 @@ def _compared(wanted: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[i
 
 def _version(package: Any) -> str:
     return str(package.get("version") or "") if package else ""
-
-
-def _may_be_missing(package: Any) -> bool:
-    """It is for another system, or only if it happens to work."""
-    return bool(package.get("optional") or package.get("devOptional") or package.get("os") or package.get("peer"))

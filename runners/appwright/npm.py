@@ -16,21 +16,22 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from hpcq.plugin import Exit, Infra, Process, Rejected
+from hpcq_runners.appwright.reading import PACKAGE, PACKAGE_BYTES, read_end, read_json
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.tools import MODULES, find_node, npm_words
 
 KEPT, FRESH, LOG = "modules", "fresh-", "npm.log"
-LOCK = "package-lock.json"
-PACKAGE = "package.json"
-FILES = (PACKAGE, LOCK, ".npmrc")  # what decides on which modules there are
+LOCK, INSTALLED = "package-lock.json", ".package-lock.json"  # npm writes the second one into node_modules
+LOCK_BYTES = 16 << 20
+FILES = {PACKAGE: PACKAGE_BYTES, LOCK: LOCK_BYTES, ".npmrc": 1 << 20}  # what decides on which modules there are
 UNUSED_S = 14 * 24 * 3600.0
 CI = ("ci", "--ignore-scripts", "--include=dev", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
-SCRIPTS = ("rebuild", "--include=dev", "--loglevel=error")  # of the dependencies, none of the project's own
+SCRIPTS = ("rebuild", "--include=dev", "--loglevel=error")  # also the project's own: see _copy
 SAID_BYTES, SAID_LINES, SAID_CHARS = 64 << 10, 6, 800
-LOCK_BYTES = 64 << 20
-AGAIN_S = 1.0  # until a submit is tried again, which waits for npm itself
+AGAIN_S = 5.0  # until a submit is tried again
+LINKED_S = 20.0  # who has no patience waits so long for what is kept for nobody
 CODE = re.compile(r"^npm (?:error|ERR!) code (\S+)$", re.MULTILINE)
-LINE = re.compile(r"^npm (?:error|ERR!) (?!code |A complete log|    /)\s*(\S.*)$", re.MULTILINE)
+LINE = re.compile(r"^npm (?:error|ERR!) (?!code |A complete log|    /)[ \t]*(\S.*)$", re.MULTILINE)
 # The registry cannot be reached, or the machine cannot go on: nothing that another package-lock.json would mend.
 MACHINE = re.compile(
     r"E(NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|CONNABORTED|TIMEDOUT|IDLETIMEOUT|NETUNREACH|HOSTUNREACH|PIPE|429|5\d\d"
@@ -47,19 +48,19 @@ class Npm:
     """How npm is run for one job, or for one listing."""
 
     spawn: Callable[[Sequence[str], Mapping[str, str], Path, Path], Awaitable[Process]]  # argv, env, cwd, output
-    env: Mapping[str, str]  # the job's
+    env: Mapping[str, str]  # the server's and the queue's: what one job's would change is kept for all
     output: Path | None = None  # appended to; None: a file beside the modules
     patience_s: float | None = None  # who waits no longer lets it go on by itself; None: it ends with who waits
 
 
 async def modules_of(project: Path, data_dir: Path, settings: AppwrightSettings, npm: Npm) -> Path:
     """The node_modules that the project's package-lock.json names. Raises Rejected, Infra."""
+    _bounded(project)
     lock = await asyncio.to_thread(read_lock, project / LOCK)
     if lock is not None and any(package.get("link") for package in packages(lock).values()):
-        # Workspaces and `file:` folders are the project itself, of this upload.
-        await _ci(project, settings, npm)
-        return project / MODULES
-    place = data_dir / KEPT / await asyncio.to_thread(_key, project, settings)
+        return await _linked(project, settings, npm)
+    node = find_node(settings, npm.env.get("PATH"))
+    place = data_dir / KEPT / await asyncio.to_thread(_key, project, settings, node)
     work = asyncio.ensure_future(_kept(project, place, lock, settings, npm))
     if npm.patience_s is None:
         return await work
@@ -67,8 +68,19 @@ async def modules_of(project: Path, data_dir: Path, settings: AppwrightSettings,
     work.add_done_callback(_forget)
     await asyncio.wait({work}, timeout=npm.patience_s)
     if not work.done():
-        raise Infra("npm still installs what this package-lock.json names: submit again in a minute", AGAIN_S)
+        raise Infra("npm still installs what this package-lock.json names: submit again in some seconds", AGAIN_S)
     return work.result()
+
+
+async def _linked(project: Path, settings: AppwrightSettings, npm: Npm) -> Path:
+    """Workspaces and `file:` folders are the project itself, of this upload."""
+    limit_s = None if npm.patience_s is None else LINKED_S
+    try:
+        await asyncio.wait_for(_ci(project, settings, npm), limit_s)
+    except TimeoutError:
+        why = f"`npm ci` takes longer than {limit_s:g} s for this project, which is installed for each upload anew"
+        raise Infra(f"{why} as it has workspaces or links: submit its spec files one by one, without a split") from None
+    return project / MODULES
 
 
 def _forget(work: "asyncio.Task[Path]") -> None:
@@ -81,6 +93,8 @@ async def _kept(project: Path, place: Path, lock: Any, settings: AppwrightSettin
     if not _used(place):
         async with _locks.setdefault(place, asyncio.Lock()):
             if not _used(place):  # whoever came first may have installed it
+                if not await asyncio.to_thread(has_lock, project):
+                    raise Infra("the upload was removed while it waited for npm")  # nobody is left whom it concerns
                 await _install(project, place, lock, settings, npm)
                 await asyncio.to_thread(prune, place.parent)
     return place / MODULES
@@ -101,12 +115,16 @@ async def _install(project: Path, place: Path, lock: Any, settings: AppwrightSet
     try:
         await asyncio.to_thread(_copy, project, fresh, lock)
         await _ci(fresh, settings, npm)
-        await asyncio.to_thread(_finish, fresh, place)
+        _finish(fresh, place, lock)  # here, as a thread would go on when this is cancelled, beside the removal
     finally:
         await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
 
 
-def _finish(fresh: Path, place: Path) -> None:
+def _finish(fresh: Path, place: Path, lock: Any) -> None:
+    wanted = any(at.startswith(MODULES) and not may_be_missing(package) for at, package in packages(lock).items())
+    if wanted and not (fresh / MODULES / INSTALLED).is_file():
+        told = "a setting such as dry-run in the project's .npmrc, or in `env` of the queue"
+        raise Rejected(f"npm ci ended well, but has installed nothing of what {LOCK} names: look for {told}")
     (fresh / MODULES).mkdir(exist_ok=True)  # npm makes none for no packages
     fresh.rename(place)
 
@@ -132,9 +150,7 @@ async def _ci(folder: Path, settings: AppwrightSettings, npm: Npm) -> None:
 
 
 def _failure(exit_: Exit, output: Path, begin: int, command: str) -> Rejected | Infra:
-    with output.open("rb") as printed:
-        printed.seek(max(begin, printed.seek(0, os.SEEK_END) - SAID_BYTES))
-        said = printed.read(SAID_BYTES).decode(errors="replace")
+    said = read_end(output, SAID_BYTES, begin)
     codes = CODE.findall(said)
     lines = LINE.findall(said) or said.splitlines()[-SAID_LINES:]
     text = "; ".join(line.strip() for line in lines[:SAID_LINES])[:SAID_CHARS]
@@ -155,8 +171,17 @@ def say(output: Path, line: str) -> int:
 # What an installation is known by, and made of.
 
 
-def _key(project: Path, settings: AppwrightSettings) -> str:
-    found = hashlib.sha256(b"scripts" if settings.npm_scripts else b"")
+def _bounded(project: Path) -> None:
+    """Raises Rejected for files that the server would not survive reading."""
+    for name, most in FILES.items():
+        size = (project / name).stat().st_size if (project / name).is_file() else 0
+        if size > most:
+            raise Rejected(f"the uploaded project's {name} has {size} bytes, at most {most >> 20} MiB are read")
+
+
+def _key(project: Path, settings: AppwrightSettings, node: Path) -> str:
+    about = node.resolve().stat()  # another one may not load what was compiled for this one
+    found = hashlib.sha256(f"{settings.npm_scripts} {node.resolve()} {about.st_size} {about.st_mtime_ns}\n".encode())
     for name in FILES:
         text = (project / name).read_bytes() if (project / name).is_file() else b""
         found.update(b"%s %d\n" % (name.encode(), len(text)) + text)
@@ -168,6 +193,10 @@ def _copy(project: Path, fresh: Path, lock: Any) -> None:
         if (project / name).is_file():
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(project / name, fresh / name)
+    about = read_json(project / PACKAGE, PACKAGE_BYTES)
+    if isinstance(about, dict):  # the project's own scripts are not for here: what they need stays behind
+        about.pop("scripts", None)
+        (fresh / PACKAGE).write_text(json.dumps(about), encoding="utf-8")
 
 
 def _tars(project: Path, lock: Any) -> Iterator[str]:
@@ -188,10 +217,7 @@ def has_lock(project: Path) -> bool:
 
 def read_lock(path: Path) -> Any:
     """What is in a package-lock.json; None: it is not there, or no JSON of a bearable size."""
-    try:
-        return json.loads(path.read_bytes()) if path.stat().st_size <= LOCK_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return None
+    return read_json(path, LOCK_BYTES)
 
 
 def packages(lock: Any) -> dict[str, Any]:
@@ -199,6 +225,11 @@ def packages(lock: Any) -> dict[str, Any]:
     found = lock.get("packages") if isinstance(lock, dict) else None
     all_ = found.items() if isinstance(found, dict) else ()
     return {place: package for place, package in all_ if isinstance(package, dict)}
+
+
+def may_be_missing(package: Any) -> bool:
+    """It is for another system, or only if it happens to work."""
+    return bool(package.get("optional") or package.get("devOptional") or package.get("os") or package.get("peer"))
 
 
 def clear(data_dir: Path) -> None:
@@ -212,6 +243,8 @@ def prune(kept: Path) -> None:
     """Remove what has not been used for long."""
     oldest = time.time() - UNUSED_S
     for place in kept.glob("*"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if place.stat().st_mtime < oldest:
-                shutil.rmtree(place, ignore_errors=True)
+                gone = tempfile.mkdtemp(dir=kept, prefix=FRESH)  # what is removed in part only must not pass for whole
+                place.rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)

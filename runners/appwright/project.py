@@ -1,7 +1,6 @@
 """The project that a job's tests belong to: its folder, its config, and which of its files the job is about."""
 
 import asyncio
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from hpcq.plugin import Context, Infra, Rejected
 from hpcq_runners.appwright import modules, uploads
 from hpcq_runners.appwright.npm import Npm
 from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.reading import PACKAGE, PACKAGE_BYTES, read_json
 from hpcq_runners.appwright.settings import AppwrightSettings
-from hpcq_runners.appwright.tools import find_cli, no_cli
+from hpcq_runners.appwright.tools import MODULES, find_cli, no_cli
 from hpcq_runners.fields import Blob
 
 UPLOADED = "the uploaded project"
 ENDINGS = ("ts", "js", "mts", "mjs", "cts", "cjs")
-PACKAGE, PACKAGE_BYTES = "package.json", 1 << 20
 SUITE_CHARS = 200
 CONFIGS = tuple(f"{name}.config.{ending}" for name in ("appwright", "playwright") for ending in ENDINGS)
 
@@ -57,12 +56,14 @@ async def find(
         return await asyncio.to_thread(_look, folder, params.test_path, str(folder))
     folder = await uploads.unpack(params.cwd.blob, place, context.settings, blob)
     await asyncio.to_thread(_config, folder, UPLOADED)  # before npm installs anything
+    brought = (folder / MODULES).exists()
     try:
-        await modules.provide(folder, place.folder, context, npm)
+        if not brought:
+            await modules.provide(folder, place.folder, context, npm)
     except OSError as error:
         raise Infra(f"the uploaded project's modules cannot be laid out: {error}") from None
     if await asyncio.to_thread(find_cli, folder) is None:
-        raise modules.lack(folder, context)
+        raise modules.lack(folder, context, brought=brought)
     return await asyncio.to_thread(_look, folder, params.test_path, UPLOADED)
 
 
@@ -107,12 +108,6 @@ def _config(folder: Path, called: str) -> Path:
 
 def suite_of(folder: Path) -> str:
     """The name in the project's package.json, as plain text; "" where there is none."""
-    path = folder / PACKAGE
-    try:
-        if not path.is_file() or path.stat().st_size > PACKAGE_BYTES:
-            return ""
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return ""
+    found = read_json(folder / PACKAGE, PACKAGE_BYTES)
     name = found.get("name") if isinstance(found, dict) else None
     return "".join(filter(str.isprintable, name)).strip()[:SUITE_CHARS] if isinstance(name, str) else ""

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.plugin import Outcome, TestCase
+from hpcq_runners.appwright.reading import read_json
 
 BEGUN_BYTES = 64 << 20
 
 
 def read_begun(path: Path) -> list[Mapping[str, Any]]:
     """What our reporter wrote of the tests that a run was going to make; nothing if it did not get so far."""
-    try:
-        found = json.loads(path.read_bytes()[:BEGUN_BYTES])
-    except (OSError, ValueError):
-        return []
+    found = read_json(path, BEGUN_BYTES)
     return found if isinstance(found, list) else []
 
 

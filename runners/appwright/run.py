@@ -16,6 +16,7 @@ from hpcq_runners.appwright import junit, npm, project, report, unreported, verd
 from hpcq_runners.appwright.builds import build_of
 from hpcq_runners.appwright.commit import commit_of
 from hpcq_runners.appwright.params import AppwrightParams
+from hpcq_runners.appwright.reading import read_end
 from hpcq_runners.appwright.remaining import read_begun, remaining, write_last_run
 from hpcq_runners.appwright.settings import AppwrightSettings
 from hpcq_runners.appwright.tools import find_node
@@ -83,9 +84,7 @@ class TestRun:
     def log_text(self) -> str:
         """The end of what it has printed, at most 64 KiB."""
         try:
-            with self._request.output.open("rb") as output:
-                output.seek(max(0, output.seek(0, os.SEEK_END) - LOG_BYTES))
-                return output.read(LOG_BYTES).decode(errors="replace")
+            return read_end(self._request.output, LOG_BYTES)
         except OSError:
             return ""
 
@@ -166,7 +165,7 @@ async def find(request: Request, context: Context) -> project.Project:
     async def run_npm(words: Sequence[str], env: Mapping[str, str], cwd: Path, output: Path) -> Process:
         return await request.spawn(words, env=env, cwd=cwd, output=output)
 
-    how = npm.Npm(run_npm, environment(request.env, variables(params, context.settings)), request.output)
+    how = npm.Npm(run_npm, environment(request.env, context.settings.env), request.output)
     return await project.find(params, context, request.blob, place, how)
 
 
@@ -228,7 +227,9 @@ def _prepare(request: Request, context: Context, target: Target, found: project.
     argv += _options(params, target, again=bool(left))
     given = {**environment(request.env, variables(params, context.settings)), **target.env}
     env = {**_environment(given, target, node), **cache_env(params, context.data_dir, request.work_dir)}
-    return Prepared(found, argv, env, outputs, len(left or ()), params.commit or commit_of(found.folder))
+    # A checkout around the folder that an upload was unpacked into is another one.
+    commit = params.commit or (None if isinstance(params.cwd, Blob) else commit_of(found.folder))
+    return Prepared(found, argv, env, outputs, len(left or ()), commit)
 
 
 def chosen(params: AppwrightParams, *, again: bool) -> list[str]:

@@ -15,15 +15,16 @@ from typing import Any
 from hpcq.plugin import Context, Part, Process, Rejected
 from hpcq_runners.appwright import npm, project, run, verdict, words, wrapper
 from hpcq_runners.appwright.params import AppwrightParams
-from hpcq_runners.appwright.settings import AppwrightSettings
+from hpcq_runners.appwright.reading import read_end, read_json
 from hpcq_runners.appwright.tools import find_node
 from hpcq_runners.appwright.uploads import Place
 
 SAID_BYTES = 64 << 10
 CAUSES = 2  # so many errors are told
-NPM_S = 22.0  # a submit waits so long for npm, which then goes on by itself
+NPM_S = 5.0  # a submit waits so long for npm, which then goes on by itself: others wait for their turn behind it
 WITH_ENV = Path(__file__).with_name("with_env.py")
-FRAME = re.compile(r"^\s+at (?:.*? \()?(?:file://)?(/.*?):\d+:\d+\)?$", re.MULTILINE)
+FRAME = re.compile(r"[ \t]+at (?:.*? \()?(?:file://)?(/.*?):\d+:\d+\)?$")
+REPORT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ async def split(params: AppwrightParams, context: Context, blob: Callable[[str],
     """The parts of a job, by file. Raises Rejected for a project in which no tests are found, and Infra."""
     folder = Path(tempfile.mkdtemp(dir=context.data_dir, prefix="listing-"))
     try:
-        how = npm.Npm(_in_environment(context), _environment(params, context.settings), patience_s=NPM_S)
+        how = npm.Npm(_in_environment(context), _environment(context.settings.env), patience_s=NPM_S)
         found = await project.find(params, context, blob, Place(folder / "upload", context.spawn), how)
         files = await _files(Listing(params, context, found, folder))
     finally:
@@ -94,7 +95,8 @@ def _culprits(errors: Sequence[Mapping[str, Any]], tests: Path) -> set[str]:
     """The spec files that could not be read: those that had the others read, if an error's place is in another."""
     found = set()
     for error in errors:
-        frames = FRAME.findall(error.get("stack") or "")
+        stack = words.lines_of(error.get("stack") or "")
+        frames = [frame[1] for frame in map(FRAME.match, stack) if frame]
         places = [*reversed(frames), (error.get("location") or {}).get("file") or ""]
         found.update([place for place in places if Path(place).is_relative_to(tests)][:1])
     return found
@@ -105,13 +107,13 @@ async def _list(listing: Listing, broken: Collection[str]) -> Any:
     params, context, found, folder = listing.params, listing.context, listing.project, listing.folder
     path, output = folder / "report.json", folder / "output.log"
     path.unlink(missing_ok=True)
-    node = find_node(context.settings, _environment(params, context.settings).get("PATH"))
+    node = find_node(context.settings, os.environ.get("PATH"))
     whole = listing.whole or "--no-deps" in params.args
     config = wrapper.write_listing(folder, found, path, sorted(broken), None if whole else params.project or "")
     argv = [str(node), str(found.cli), "test", found.file_filter, "--list", "--config", str(config)]
     argv += run.chosen(params, again=True)  # a share of the files would be shared out once more
-    given = run.variables(params, context.settings)
-    env = {**run.without_overrides(given), **run.cache_env(params, context.data_dir, folder)}
+    given = run.without_overrides(run.variables(params, context.settings))
+    env = {**given, **run.cache_env(params, context.data_dir, folder)}
     process = await _in_environment(context)(argv, env, found.folder, output)
     try:
         await process.wait()
@@ -120,10 +122,10 @@ async def _list(listing: Listing, broken: Collection[str]) -> Any:
     return await asyncio.to_thread(_read, path, output, listing)
 
 
-def _environment(params: AppwrightParams, settings: AppwrightSettings) -> dict[str, str]:
-    """What of the job's variables its programs are given on top of the server's; PATH, which ours look at, always."""
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    """What npm is given on top of the server's variables: the queue's; PATH, which we look at, always."""
     path = os.environ.get("PATH")
-    return {**({"PATH": path} if path else {}), **run.variables(params, settings)}
+    return {**({"PATH": path} if path else {}), **own}
 
 
 def _in_environment(context: Context) -> Callable[[Sequence[str], Mapping[str, str], Path, Path], Awaitable[Process]]:
@@ -137,9 +139,8 @@ def _in_environment(context: Context) -> Callable[[Sequence[str], Mapping[str, s
 
 
 def _read(path: Path, output: Path, listing: Listing) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        said = output.read_bytes()[-SAID_BYTES:].decode(errors="replace")
-        why = verdict.said(words.relative(said, listing.project.folder))
-        raise Rejected(f"the tests in {listing.params.test_path} cannot be listed: {words.brief(why)}") from None
+    found = read_json(path, REPORT_BYTES)
+    if found is None:
+        why = verdict.said(words.relative(read_end(output, SAID_BYTES), listing.project.folder))
+        raise Rejected(f"the tests in {listing.params.test_path} cannot be listed: {words.brief(why)}")
+    return found

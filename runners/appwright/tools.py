@@ -15,12 +15,13 @@ NO_NODE = "no node in the server's PATH: install Node 18 or later, or `pip insta
 
 
 def find_node(settings: AppwrightSettings, path: str | None) -> Path:
-    """The `node` program: the one of the config, of `path` (a PATH), or of the wheel. Raises Infra."""
+    """The `node` program: the one of the config, of the queue's PATH, else of `path` (the server's), or of the wheel. A
+    job's PATH is for its tests: modules are installed, tests listed and run with one node. Raises Infra."""
     if settings.node is not None:
         if not shutil.which(settings.node):
             raise Infra(f"the config's node = {str(settings.node)!r} is no program; correct it, or take it out")
         return settings.node
-    found = shutil.which("node", path=path) or _wheels_node()
+    found = shutil.which("node", path=settings.env.get("PATH", path)) or _wheels_node()
     if found is None:
         raise Infra(NO_NODE)
     return Path(found)
@@ -34,10 +35,10 @@ def _wheels_node() -> str | None:
 
 
 def npm_words(settings: AppwrightSettings, node: Path, path: str | None) -> list[str]:
-    """What npm is started by: that of `path` (a PATH), or the one that came with `node`, which is the right one where
-    the config names a node; the wheel's is not there as a program. Raises Infra."""
+    """What npm is started by: that of the queue's PATH, else of `path`, or the one that came with `node`, which is the
+    right one where the config names a node; the wheel's is not there as a program. Raises Infra."""
     own = node.parent.parent / "lib" / MODULES / "npm" / "bin" / "npm-cli.js"
-    found = shutil.which("npm", path=path)
+    found = shutil.which("npm", path=settings.env.get("PATH", path))
     another = found is not None and settings.node is None and Path(found).resolve().parent != node.parent
     if own.is_file() and not another:
         return [str(node), str(own)]

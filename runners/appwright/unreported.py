@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcq.plugin import TestCase
+from hpcq_runners.appwright.reading import read_start
 from hpcq_runners.appwright.report import NOT_RUN, TITLE_CHARS, UNFINISHED, VERDICTS, About, Report, shown
 from hpcq_runners.appwright.words import plain, relative
 
@@ -23,13 +24,13 @@ def read(events: Path, about: About) -> Report:
 def _events(path: Path) -> Iterator[Mapping[str, Any]]:
     """In their order; a line that was cut off is none."""
     try:
-        lines = path.read_bytes()[:EVENTS_BYTES].splitlines()
+        lines = read_start(path, EVENTS_BYTES).splitlines()
     except OSError:
         return
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event

@@ -8,11 +8,13 @@ from hpcq.plugin import JSON, Exit, Failure
 from hpcq.plugin.types import FailureType
 from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.report import Report
-from hpcq_runners.appwright.words import brief, plain
+from hpcq_runners.appwright.words import LINE_CHARS, brief, plain
 from hpcq_runners.command import failure_of
 
 MESSAGE_CHARS = 2_000
 INTERRUPTED = 130
+LAST_LINES = 5
+ERROR = re.compile(r"[ \t]*(?:\w*Error|Error \[.*\]): ")  # at the start of a line
 NONE_FOUND = "No tests found"  # as Playwright says it
 # Setups that throw one of these found the machine or the network wanting; any other mistake is the project's own.
 MACHINE = re.compile(
@@ -110,6 +112,6 @@ def _classified(error: str, exit_: Exit) -> Failure:
 
 def said(log: str) -> str:
     """The error in what a run has printed; its last lines if none says that it is one."""
-    text = plain(log, len(log) + 1)
-    found = [place.start() for place in re.finditer(r"^\s*(?:\w*Error|Error \[.*\]): ", text, re.MULTILINE)]
-    return (text[found[0] :] if found else "\n".join(text.splitlines()[-5:])).strip()
+    lines = plain(log, len(log) + 1).splitlines()
+    first = next((at for at, line in enumerate(lines) if ERROR.match(line[:LINE_CHARS])), -LAST_LINES)
+    return "\n".join(lines[first:]).strip()

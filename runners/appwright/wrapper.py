@@ -11,6 +11,7 @@ from typing import Any
 
 from hpcq.plugin import JSON
 from hpcq_runners.appwright.project import Project
+from hpcq_runners.appwright.reading import PACKAGE, PACKAGE_BYTES, read_json
 
 HERE = Path(__file__).resolve().parent
 COMMON = "module.exports = require({ours})(require({config}), {job});\n"
@@ -81,9 +82,6 @@ def is_module(config: Path) -> bool:
         return True
     if config.suffix in (".cjs", ".cts"):
         return False
-    package = next((at / "package.json" for at in config.parents if (at / "package.json").is_file()), None)
-    try:
-        said = json.loads(package.read_text(encoding="utf-8")) if package else {}
-    except (OSError, ValueError):
-        return False
+    package = next((at / PACKAGE for at in config.parents if (at / PACKAGE).is_file()), None)
+    said = read_json(package, PACKAGE_BYTES) if package else None
     return isinstance(said, dict) and said.get("type") == "module"

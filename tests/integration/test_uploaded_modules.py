@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
+import tarfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from hpcq.engine.launcher import Launcher
 from hpcq.plugin import Infra, Outcome, Rejected
-from hpcq_runners.appwright import modules, npm, run, split
+from hpcq_runners.appwright import modules, npm, run, split, tools
 from hpcq_runners.appwright.attempt import Attempt
 from hpcq_runners.appwright.params import AppwrightParams
 from hpcq_runners.appwright.settings import AppwrightSettings
@@ -84,7 +86,8 @@ async def test_jobs_that_come_at_once_install_once(house: House, shop: Path) -> 
     assert sum("npm ci" in said for _, said in done) == 1
 
 
-async def test_a_split_installs_too(house: House, shop: Path) -> None:
+async def test_a_split_installs_too(house: House, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "NPM_S", 60.0)
     archive = packages.packed(shop, house.root / "shop.tar")
     params = AppwrightParams(test_path="tests", cwd=Blob(blob=SHA256), split="file")
     assert [part.file for part in await split.split(params, house.context, lambda _: archive)] == ["tests/one.spec.js"]
@@ -115,6 +118,56 @@ async def test_scripts_of_packages_run_only_where_the_queue_says_so(
     assert (tmp_path / "ran").exists() is allowed
 
 
+async def test_the_projects_own_scripts_do_not_run_where_its_files_are_not(house: House, tmp_path: Path) -> None:
+    folder = packages.shop(house.root / "shop", scripts={"install": f"touch {tmp_path / 'ran'}"})
+    about = json.loads((folder / "package.json").read_text())
+    own = {"install": "exit 3", "postinstall": "node scripts/setup.js", "prepare": "exit 4"}
+    (folder / "package.json").write_text(json.dumps({**about, "scripts": own}))
+    house.settings = AppwrightSettings(npm_ci=True, npm_scripts=True)
+    outcome, said = await job_of(house, folder, "job")
+    assert outcome.error is None, said
+    assert (tmp_path / "ran").exists()
+
+
+async def test_what_one_job_says_to_npm_does_not_change_what_all_get(house: House, shop: Path) -> None:
+    said = {"npm_config_dry_run": "true", "npm_config_omit": "dev", "NODE_OPTIONS": "--no-warnings", "PATH": "/nowhere"}
+    outcome, printed = await job_of(house, shop, "first", env=said)
+    assert outcome.error is None, printed
+    outcome, printed = await job_of(house, shop, "second")
+    assert outcome.error is None, printed
+    assert "npm ci" not in printed
+    assert len(kept(house)) == 1
+
+
+async def test_an_installation_in_which_nothing_is_is_not_kept(house: House, own: Path) -> None:
+    (own / ".npmrc").write_text("dry-run=true\n")
+    with pytest.raises(Rejected, match=r"installed nothing of what package-lock\.json names: .*\.npmrc"):
+        await job_of(house, own, "job")
+    assert kept(house) == []
+
+
+async def test_another_node_gets_modules_of_its_own(house: House, shop: Path, tmp_path: Path) -> None:
+    for at in ("one", "two"):
+        (tmp_path / at).mkdir()
+        real = tools.find_node(AppwrightSettings(), os.environ.get("PATH"))
+        (tmp_path / at / "node").write_text(f'#!/bin/sh\nexec "{real}" "$@"\n')
+        (tmp_path / at / "node").chmod(0o755)
+    keys = [npm._key(shop, AppwrightSettings(), tmp_path / at / "node") for at in ("one", "one", "two")]
+    assert keys[0] == keys[1] != keys[2]
+    os.utime(tmp_path / "one" / "node", (1, 1))
+    assert npm._key(shop, AppwrightSettings(), tmp_path / "one" / "node") != keys[0], "it is a newer one"
+
+
+@pytest.mark.parametrize(("name", "mib"), [("package.json", 1), (".npmrc", 1), ("package-lock.json", 16)])
+async def test_files_that_the_server_would_not_survive_reading_are_refused(
+    house: House, own: Path, name: str, mib: int
+) -> None:
+    with (own / name).open("ab") as file:
+        file.truncate((mib << 20) + 1)
+    with pytest.raises(Rejected, match=rf"{re.escape(name)} has \d+ bytes, at most {mib} MiB"):
+        await job_of(house, own, "job")
+
+
 async def test_a_lock_that_npm_refuses_is_the_projects_fault(house: House, own: Path) -> None:
     (own / "package.json").write_text(json.dumps({"devDependencies": {"word": "file:gone.tgz"}}))
     with pytest.raises(Rejected, match=r"npm ci cannot install what .*package-lock\.json names: .*gone\.tgz"):
@@ -137,8 +190,9 @@ def from_registry(folder: Path, address: str) -> None:
 
 async def test_a_registry_that_cannot_be_reached_is_not_the_projects_fault(house: House, own: Path) -> None:
     from_registry(own, "http://127.0.0.1:1")
+    house.settings = AppwrightSettings(npm_ci=True, env=NO_RETRIES)
     with pytest.raises(Infra, match=r"npm ci could not install .*127\.0\.0\.1:1"):
-        await job_of(house, own, "job", env=NO_RETRIES)
+        await job_of(house, own, "job")
     assert kept(house) == []
 
 
@@ -177,6 +231,48 @@ async def test_a_submit_does_not_wait_for_a_long_installation(
         await split.split(params, house.context, lambda _: archive)
     assert busy.value.retry_after_s, "and `hpcq run` tries again by itself"
     assert not list(house.context.data_dir.glob("listing-*"))
+
+
+async def test_a_split_of_a_project_with_links_says_what_to_do_where_npm_takes_long(
+    house: House, own: Path, silent: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npm, "LINKED_S", 0.5)
+    from_registry(own, silent[0])
+    lock = json.loads((own / "package-lock.json").read_text())
+    lock["packages"]["node_modules/part"] = {"resolved": "part", "link": True}
+    (own / "package-lock.json").write_text(json.dumps(lock))
+    archive = packages.packed(own, house.root / "own.tar")
+    params = AppwrightParams(test_path="tests", cwd=Blob(blob=SHA256), split="file")
+    monkeypatch.setattr(npm, "CI", ("view", "word"))  # asks the registry, whatever the lock says
+    with pytest.raises(Infra, match=r"takes longer than .* without a split"):
+        await split.split(params, house.context, lambda _: archive)
+
+
+async def test_who_waits_for_an_installation_without_an_upload_installs_nothing(house: House, own: Path) -> None:
+    (own / "package.json").unlink()
+    how = npm.Npm(nothing_is_run, {})
+    with pytest.raises(Infra, match="removed"):
+        await npm._kept(own, house.root / npm.KEPT / "key", None, house.settings, how)
+
+
+async def nothing_is_run(*_: Any) -> Any:
+    raise AssertionError("npm was started")
+
+
+async def test_an_upload_with_modules_but_no_playwright_is_told_so(house: House, own: Path) -> None:
+    (own / "node_modules").mkdir()
+    (own / "node_modules" / "note").write_text("")
+    with tarfile.open(house.root / "own.tar", "w") as tar:
+        tar.add(own, ".")
+    with pytest.raises(Rejected, match="brings a node_modules without @playwright/test"):
+        await house.run(UPLOADED, blobs={SHA256: house.root / "own.tar"})
+
+
+async def test_the_commit_of_a_checkout_around_the_server_is_not_that_of_an_upload(house: House, shop: Path) -> None:
+    (house.root / ".git").mkdir()
+    (house.root / ".git" / "HEAD").write_text("a" * 40 + "\n")
+    assert (await job_of(house, shop, "one"))[0].commit is None
+    assert (await job_of(house, shop, "two", commit="b" * 40))[0].commit == "b" * 40
 
 
 async def test_without_npm_ci_a_job_says_in_what_its_lock_differs_from_what_is_installed(
@@ -243,6 +339,15 @@ def test_what_is_unused_for_long_or_not_whole_goes_when_the_queue_is_opened(tmp_
     os.utime(tmp_path / npm.KEPT / "old", (0, 0))
     run.clear(tmp_path)
     assert os.listdir(tmp_path / npm.KEPT) == ["new"]
+
+
+def test_what_is_removed_in_part_only_does_not_pass_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old" / "node_modules").mkdir(parents=True)
+    os.utime(tmp_path / "old", (0, 0))
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as if the server was killed here
+    npm.prune(tmp_path)
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(npm.FRESH)
 
 
 def test_packages_for_other_systems_are_no_differences(tmp_path: Path) -> None:

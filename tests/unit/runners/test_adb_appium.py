@@ -1,7 +1,9 @@
 """What AppWright lacks on the machine: said beforehand, and by the tests that fail for it."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,8 +34,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def settings(shop: Path) -> AdbSettings:
-    return AdbSettings.model_validate({"avds": ["Pixel_7"], "project_dir": str(shop)})
+def settings(shop: Path, **more: Any) -> AdbSettings:
+    return AdbSettings.model_validate({"avds": ["Pixel_7"], "project_dir": str(shop), **more})
 
 
 def test_a_machine_that_has_all_lacks_nothing(shop: Path) -> None:
@@ -45,6 +47,14 @@ def test_what_is_missing_is_said(shop: Path, monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.delenv(name)
     what = {"APPIUM_HOME": "appium driver install", "ANDROID_HOME": "sdkmanager", "JAVA_HOME": "JAVA_HOME"}
     assert what[name] in appium.lacking(settings(shop))
+
+
+def test_what_the_queues_config_says_counts_as_well(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {name: os.environ[name] for name in ("APPIUM_HOME", "ANDROID_HOME", "JAVA_HOME")}
+    for name in said:
+        monkeypatch.delenv(name)
+    assert appium.lacking(settings(shop))
+    assert appium.lacking(settings(shop, env=said)) == ""
 
 
 def test_plain_playwright_needs_no_appium(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +69,9 @@ def test_appiums_home_is_the_project_that_depends_on_it_or_the_users(
     monkeypatch.delenv("APPIUM_HOME")
     for text in ("", "[]", '{"dependencies": null}', json.dumps({"dependencies": {"appwright": "0.1.1"}})):
         (shop / "package.json").write_text(text)
-        assert appium.appium_home(shop) == shop.parent / "home" / ".appium"
+        assert appium.appium_home(shop, {}) == shop.parent / "home" / ".appium"
     (shop / "package.json").write_text(json.dumps({"devDependencies": {"appium": "^2.6.0"}}))
-    assert appium.appium_home(shop / "packages" / "mobile") == shop
+    assert appium.appium_home(shop / "packages" / "mobile", {}) == shop
 
 
 @pytest.mark.parametrize(("said", "mended_by"), [(NO_DRIVER, "npx appium driver install"), (NO_TOOLS, "sdkmanager")])

@@ -149,6 +149,15 @@ def test_the_node_of_the_wheel_takes_the_place_of_one_that_is_not_in_the_path(tm
     assert find_node(AppwrightSettings(node=node), None) == node
 
 
+def test_the_node_of_the_queues_path_goes_before_that_of_the_servers(tmp_path: Path) -> None:
+    for at in ("queue", "server"):
+        write(tmp_path / at / "node", "#!/bin/sh\n")
+        (tmp_path / at / "node").chmod(0o755)
+    own = AppwrightSettings(env={"PATH": str(tmp_path / "queue")})
+    assert find_node(own, str(tmp_path / "server")) == tmp_path / "queue" / "node"
+    assert find_node(AppwrightSettings(), str(tmp_path / "server")) == tmp_path / "server" / "node"
+
+
 def test_a_missing_npm_is_said_where_it_is_needed(tmp_path: Path) -> None:
     wheels = find_node(AppwrightSettings(), str(tmp_path))
     for path in (tmp_path, wheels.parent):  # the npm beside the wheel's node does not work
