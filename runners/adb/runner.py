@@ -54,10 +54,11 @@ class AdbRunner(Runner):
         if self._fleet is None:
             return Health(False, self._missing)
         health = await self._fleet.health()
-        missing = await asyncio.to_thread(_lacking, self._fleet.settings) if health.ready else ""
-        if missing:
-            return Health(True, f"commands run, but tests cannot: {missing}")
-        return Health(True, health.message or uploads_lack(self._fleet.context)) if health.ready else health
+        if not health.ready:
+            return health
+        missing = await asyncio.to_thread(_lacking, self._fleet.settings)
+        tests = f"commands run, but tests cannot: {missing}" if missing else uploads_lack(self._fleet.context)
+        return Health(True, "; ".join(filter(None, (health.message, tests))))
 
     def session_key(self, params: Any) -> str | None:
         return builds.session_key(params)

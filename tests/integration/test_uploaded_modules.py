@@ -1,6 +1,7 @@
 """The modules of uploaded projects: their own by `npm ci`, or the queue's, and what is said where there are none."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -203,13 +204,22 @@ def silent() -> Iterator[tuple[str, socket.socket]]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", listening
 
 
+def npms() -> list[psutil.Process]:
+    """The processes of npm below us that live."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "npm" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
 async def test_a_stop_ends_npm_and_leaves_nothing(house: House, own: Path, silent: tuple[str, socket.socket]) -> None:
     from_registry(own, silent[0])
     request = house.request(UPLOADED, blobs={SHA256: packages.packed(own, house.root / "own.tar")})
     attempt = Attempt(request, house.context)
     connection, _ = await asyncio.wait_for(asyncio.to_thread(silent[1].accept), 60)
-    offspring = psutil.Process().children(recursive=True)
-    programs = [child for child in offspring if "npm" in " ".join(child.cmdline())]
+    programs = npms()
     assert programs
     await attempt.stop(5.0)
     outcome = await asyncio.wait_for(attempt.outcome, 30)
