@@ -1,6 +1,5 @@
 """Whether the tests of a folder can become jobs now, and what it means when they cannot."""
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from hpcq.cli.specs import Spec
 if TYPE_CHECKING:
     from hpcq.client import Problem
 
-UPLOADS = re.compile("uploaded ")  # begins what only concerns uploaded projects
+UPLOADS = "uploaded "  # begins what only concerns uploaded projects
 
 
 class NotRun(Exception):
@@ -34,7 +33,9 @@ def notes_on(queues: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]
     said = {name: str(queue.get("message") or "") for name, queue in queues.items()} if options["tests"] else {}
     uploads = options["project_dir"] is not None
     return {
-        name: f"{text} (`hpcq doctor`)" for name, text in said.items() if text and (uploads or not UPLOADS.match(text))
+        name: f"{text} (`hpcq doctor`)"
+        for name, text in said.items()
+        if text and (uploads or not text.startswith(UPLOADS))
     }
 
 

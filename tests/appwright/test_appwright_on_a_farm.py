@@ -25,12 +25,6 @@ test("shows the login", async ({ device }) => { await expect(device.getByText("L
 
 
 @pytest.fixture
-def farm() -> Iterator[FakeFarm]:
-    with FakeFarm() as farm:
-        yield farm
-
-
-@pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     (folder / "tests").mkdir(parents=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_device.lab import FakePhone, Lab, lab
 from tests.support.server import ServerProcess
 
 MakeServer = Callable[..., ServerProcess]
@@ -44,3 +45,16 @@ def small(tmp_path: Path) -> Iterator[ServerProcess]:
     server = ServerProcess(tmp_path, prefix=["unshare", flags, "sh", "-c", mount, "sh"])
     yield server.start()
     server.close()
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Iterator[Lab]:
+    """The real adb, and a place for fake devices."""
+    with lab(tmp_path) as built:
+        yield built
+
+
+@pytest.fixture
+def phone(devices: Lab) -> FakePhone:
+    """A phone that is on."""
+    return devices.phone()

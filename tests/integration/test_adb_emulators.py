@@ -1,22 +1,13 @@
 """Emulators that the queue boots itself: once for many jobs, within a budget, and ended for good."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.support.fake_device.apk import make_apk
-from tests.support.fake_device.lab import Folder, Lab, lab
+from tests.support.fake_device.lab import Folder, Lab
 from tests.support.fake_device.stage import JOB_S, running
 from tests.support.processes import marked
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-def devices(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path) as built:
-        yield built
 
 
 def boots(avd: Folder) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,9 @@ import pytest
 
 from hpcq_runners.adb import fleet
 from tests.support.fake_device.apk import make_apk
-from tests.support.fake_device.lab import FakePhone, Lab, lab
+from tests.support.fake_device.lab import FakePhone, Lab
 from tests.support.fake_device.stage import JOB_S, AdbStage, running
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-def devices(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path) as built:
-        yield built
-
-
-@pytest.fixture
-def phone(devices: Lab) -> FakePhone:
-    return devices.phone()
 
 
 class FullDisk:

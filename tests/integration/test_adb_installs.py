@@ -1,13 +1,12 @@
 """Builds on devices, with the real adb: each is installed once, and each of Android's refusals means what it should."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hpcq_runners.adb import install
 from tests.support.fake_device.apk import make_apk
-from tests.support.fake_device.lab import FakePhone, Lab, lab
+from tests.support.fake_device.lab import FakePhone, Lab
 from tests.support.fake_device.stage import running
 
 IN_THE_WAY = ["UPDATE_INCOMPATIBLE", "ALREADY_EXISTS", "VERSION_DOWNGRADE"]
@@ -18,17 +17,6 @@ THE_USERS = [
     "INSTALL_FAILED_NO_MATCHING_ABIS",
     "INSTALL_FAILED_OLDER_SDK",
 ]
-
-
-@pytest.fixture
-def devices(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path) as built:
-        yield built
-
-
-@pytest.fixture
-def phone(devices: Lab) -> FakePhone:
-    return devices.phone()
 
 
 @pytest.fixture

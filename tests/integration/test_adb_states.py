@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,13 @@ from typing import Any
 import pytest
 
 from hpcq_runners.adb import fleet
-from tests.support.fake_device.lab import FakePhone, Lab, lab
+from tests.support.fake_device.lab import FakePhone, Lab
 from tests.support.fake_device.stage import JOB_S, AdbStage, running
 from tests.support.processes import command_line, marked
 from tests.support.wait import wait_until
 
 LONG = {"command": "echo begun; sleep 600"}
 SHA256 = "0123456789abcdef" * 4
-
-
-@pytest.fixture
-def devices(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path) as built:
-        yield built
-
-
-@pytest.fixture
-def phone(devices: Lab) -> FakePhone:
-    return devices.phone()
 
 
 async def begun(stage: AdbStage) -> "asyncio.Future[Any]":

@@ -1,7 +1,7 @@
 """A device farm's queue on a real server, with real Playwright, against a farm on loopback over real HTTP."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,6 @@ from tests.support.wait import wait_until_blocking
 QUEUE = "/v1/queues/device_farm"
 LONG_S = 90.0  # Playwright's start on a busy machine
 Serve = Callable[..., ServerProcess]
-
-
-@pytest.fixture
-def farm() -> Iterator[FakeFarm]:
-    with FakeFarm() as farm:
-        yield farm
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
-
-import pytest
 
 from hpcq_runners.device_farm.api import Api
 from hpcq_runners.device_farm.browserstack import BrowserStack
@@ -34,12 +31,6 @@ function ask(method, url, parts, done = JSON.parse) {
 const open = (wanted) => JSON.stringify({ capabilities: { alwaysMatch: wanted, firstMatch: [{}] } });
 const headers = { Authorization: auth, "Content-Type": "application/json" };
 """
-
-
-@pytest.fixture
-def farm() -> Iterator[FakeFarm]:
-    with FakeFarm() as farm:
-        yield farm
 
 
 def node(farm: FakeFarm, script: str, kind: type[BrowserStack] | type[LambdaTest] = BrowserStack) -> str:

@@ -1,7 +1,6 @@
 """What of a project is uploaded: what git ignores stays here, and what the server would refuse is said before."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import pytest
 
 from hpcq.cli.projectfiles import commit_of, kept_back
 from hpcq.client.uploads import below
-
-needs_git = pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
 
 
 def git(folder: Path, *words: str) -> None:
@@ -39,7 +36,6 @@ def sent(*tests: str, folder: str = "shop", include_ignored: bool = False, app: 
     return {name for name in below(Path(folder), names) if not Path(folder, name).is_dir()}
 
 
-@needs_git
 def test_what_git_ignores_is_left_out_and_counted(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     git(shop.parent, "init")
     git(shop, "add", "-f", "dist/kept.js", "tests/a.spec.js")
@@ -52,7 +48,6 @@ def test_what_git_ignores_is_left_out_and_counted(shop: Path, capsys: pytest.Cap
     assert "tests/a.spec.js" not in sent()
 
 
-@needs_git
 def test_a_test_that_git_ignores_is_not_left_out_in_silence(shop: Path) -> None:
     git(shop, "init")
     with pytest.raises(click.UsageError, match="git ignores it"):
@@ -60,7 +55,6 @@ def test_a_test_that_git_ignores_is_not_left_out_in_silence(shop: Path) -> None:
     assert "tests/local.spec.js" in sent("tests/local.spec.js", include_ignored=True)
 
 
-@needs_git
 def test_where_git_ignores_the_whole_folder_or_sees_another_repository_all_is_sent(shop: Path) -> None:
     git(shop.parent, "init")
     (shop.parent / ".gitignore").write_text("/shop\n")
@@ -81,14 +75,12 @@ def test_in_a_checkout_without_git_nothing_is_sent_and_elsewhere_all(
     assert ".env" in sent(include_ignored=True)
 
 
-@needs_git
 def test_where_git_refuses_nothing_is_sent_and_its_own_words_are_said(shop: Path) -> None:
     (shop / ".git").write_text("gitdir: /nowhere/at/all\n")
     with pytest.raises(click.UsageError, match=r"not a git repository: .*/nowhere/at/all.* --include-ignored"):
         sent()
 
 
-@needs_git
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_somebody_else_s_checkout_is_looked_into_and_runs_nothing(shop: Path) -> None:
     git(shop, "init")
@@ -99,7 +91,6 @@ def test_somebody_else_s_checkout_is_looked_into_and_runs_nothing(shop: Path) ->
     assert not (shop.parent / "ran").exists()
 
 
-@needs_git
 def test_the_repository_that_a_hook_runs_for_is_not_the_project_s(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(shop, "init")
     git(shop.parent, "init", "other")
@@ -108,7 +99,6 @@ def test_the_repository_that_a_hook_runs_for_is_not_the_project_s(shop: Path, mo
     assert ".env" not in sent()
 
 
-@needs_git
 def test_of_what_we_write_ourselves_only_that_very_file_is_no_change(shop: Path) -> None:
     (shop / "out1.js").touch()
     git(shop, "init")

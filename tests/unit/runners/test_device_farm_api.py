@@ -3,7 +3,6 @@
 import os
 import traceback
 from base64 import b64encode
-from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 
@@ -18,17 +17,6 @@ from hpcq_runners.device_farm.settings import DeviceFarmSettings
 from tests.support.fake_farm.farm import FULL, FakeFarm
 
 NAMES = ("BROWSERSTACK_USERNAME", "BROWSERSTACK_ACCESS_KEY")
-
-
-@pytest.fixture
-def farm() -> Iterator[FakeFarm]:
-    with FakeFarm() as farm:
-        yield farm
-
-
-@pytest.fixture
-def stack(farm: FakeFarm) -> BrowserStack:
-    return BrowserStack(api_of(farm), DeviceFarmSettings.model_validate(farm.settings))
 
 
 def api_of(farm: FakeFarm) -> Api:

@@ -1,34 +1,18 @@
 """Farm builds: which may be at the farm is noted, what nobody wants is stopped, and every test has an id of its own."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from hpcq.plugin import TestCase
 from hpcq_runners.device_farm import build_notes
-from hpcq_runners.device_farm.api import Api
 from hpcq_runners.device_farm.browserstack import BrowserStack
 from hpcq_runners.device_farm.build_attempt import distinct
 from hpcq_runners.device_farm.build_notes import Notes
-from hpcq_runners.device_farm.credentials import Credentials
-from hpcq_runners.device_farm.settings import DeviceFarmSettings
 from tests.support.fake_farm.farm import Build, FakeFarm
 from tests.support.fake_farm.kept import Kept
 
 LOG = logging.getLogger("test")
-
-
-@pytest.fixture
-def farm() -> Iterator[FakeFarm]:
-    with FakeFarm() as farm:
-        yield farm
-
-
-@pytest.fixture
-def stack(farm: FakeFarm) -> BrowserStack:
-    api = Api("BrowserStack", lambda: Credentials(farm.user, farm.key))
-    return BrowserStack(api, DeviceFarmSettings.model_validate(farm.settings))
 
 
 async def notes(stack: BrowserStack, kept: Kept) -> Notes:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from hpcq.engine.intake import pointer
 from hpcq.plugin import Failure, Outcome, Slot, TestCase
 from hpcq.plugin.testing_stage import Stage
 from hpcq_runners.device_farm import verdict
-from hpcq_runners.device_farm.api import Api, FarmError
+from hpcq_runners.device_farm.api import FarmError
 from hpcq_runners.device_farm.browserstack import BrowserStack
 from hpcq_runners.device_farm.capacity import Capacity
-from hpcq_runners.device_farm.credentials import Credentials
 from hpcq_runners.device_farm.lambdatest import LambdaTest
 from hpcq_runners.device_farm.params import FarmBuildParams, FarmParams, FarmTestParams
 from hpcq_runners.device_farm.runner import DeviceFarmRunner
@@ -48,18 +46,6 @@ class Offer:
     @property
     def reasons(self) -> set[str]:
         return {slot.reason for slot in self.slots if slot.state == "held"}
-
-
-@pytest.fixture
-def farm() -> Iterator[FakeFarm]:
-    with FakeFarm() as farm:
-        yield farm
-
-
-@pytest.fixture
-def stack(farm: FakeFarm) -> BrowserStack:
-    api = Api("BrowserStack", lambda: Credentials(farm.user, farm.key))
-    return BrowserStack(api, DeviceFarmSettings.model_validate(farm.settings))
 
 
 # What it lacks.

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from hpcq_runners.device_farm.uploads import Uploads
 from tests.support.fake_farm.farm import FakeFarm
 from tests.support.fake_farm.kept import Kept
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-def farm() -> Iterator[FakeFarm]:
-    with FakeFarm() as farm:
-        yield farm
 
 
 @pytest.fixture
